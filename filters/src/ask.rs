@@ -1,0 +1,220 @@
+//! One request, read whole and parsed once, with its tenant and its key.
+
+use bytes::Bytes;
+use http::HeaderMap;
+
+use crate::Reason;
+use crate::canonical::{self, Question};
+
+/// The generation endpoints: what goes through the chain.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Route {
+    ChatCompletions,
+    Completions,
+    Embeddings,
+    Responses,
+    /// Anthropic's Messages; its errors have Anthropic's shape.
+    Messages,
+}
+
+impl Route {
+    pub const ALL: [Route; 5] =
+        [Route::ChatCompletions, Route::Completions, Route::Embeddings, Route::Responses, Route::Messages];
+
+    pub const fn path(self) -> &'static str {
+        match self {
+            Route::ChatCompletions => "/v1/chat/completions",
+            Route::Completions => "/v1/completions",
+            Route::Embeddings => "/v1/embeddings",
+            Route::Responses => "/v1/responses",
+            Route::Messages => "/v1/messages",
+        }
+    }
+
+    /// `gen_ai.operation.name` of the OpenTelemetry GenAI conventions.
+    pub const fn operation(self) -> &'static str {
+        match self {
+            Route::ChatCompletions | Route::Responses | Route::Messages => "chat",
+            Route::Completions => "text_completion",
+            Route::Embeddings => "embeddings",
+        }
+    }
+
+    /// `gen_ai.provider.name`: whose API shape the route speaks.
+    pub const fn provider(self) -> &'static str {
+        match self {
+            Route::Messages => "anthropic",
+            _ => "openai",
+        }
+    }
+
+    /// Whether answers may be drawn at random at all.
+    const fn samples(self) -> bool {
+        !matches!(self, Route::Embeddings)
+    }
+}
+
+/// Who asks: a digest, never the credential itself.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Tenant([u8; 32]);
+
+impl Tenant {
+    /// The tenant of everybody who shows no credential, or of all when there is but one.
+    pub fn anonymous() -> Self {
+        Tenant([0; 32])
+    }
+
+    /// The tenant behind a credential or a header's value.
+    pub fn of(identity: &[u8]) -> Self {
+        let mut hasher = blake3::Hasher::new_derive_key("outrigger 2026-11-21 tenant");
+        hasher.update(identity);
+        Tenant(*hasher.finalize().as_bytes())
+    }
+
+    pub fn digest(&self) -> &[u8; 32] {
+        &self.0
+    }
+}
+
+/// Eight hex digits: enough to tell tenants apart in a log, too few to find a credential by.
+impl std::fmt::Display for Tenant {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0[..4].iter().try_for_each(|byte| write!(out, "{byte:02x}"))
+    }
+}
+
+impl std::fmt::Debug for Tenant {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(out, "Tenant({self})")
+    }
+}
+
+/// 256 bits over everything that decides the answer: tenant, route, target, headers and body.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Key([u8; 32]);
+
+impl Key {
+    pub fn bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+}
+
+impl std::fmt::Debug for Key {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.write_str("Key(..)")
+    }
+}
+
+/// Whether the client lets its request join an equal one in flight (`x-outrigger-dedup: off`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Sharing {
+    #[default]
+    Allowed,
+    Refused,
+}
+
+#[derive(Debug)]
+pub struct Ask {
+    pub route: Route,
+    pub tenant: Tenant,
+    /// Path and query, as the backend will get them.
+    pub target: String,
+    /// The headers that the backend will get, from an allow-list: the first asker's, if many share.
+    pub headers: HeaderMap,
+    /// The bytes as they came; the backend gets these and no others.
+    pub body: Bytes,
+    /// What the rooms need to know of the body.
+    pub question: Question,
+    pub sharing: Sharing,
+    pub key: Key,
+}
+
+/// Headers that name one request or its sender's software and never decide the answer.
+const NOT_IN_THE_KEY: [&str; 6] =
+    ["x-request-id", "traceparent", "tracestate", "user-agent", "idempotency-key", "accept"];
+
+impl Ask {
+    pub fn read(
+        route: Route,
+        tenant: Tenant,
+        target: String,
+        headers: HeaderMap,
+        body: Bytes,
+        sharing: Sharing,
+    ) -> Result<Ask, Reason> {
+        let (question, digest) = canonical::read(&body)?;
+        let key = key(route, &tenant, &target, &headers, &digest);
+        Ok(Ask { route, tenant, target, headers, body, question, sharing, key })
+    }
+
+    /// Whether the answer may differ from one draw to the next: neither greedy nor seeded.
+    ///
+    /// OpenAI's default temperature is 1, so a request that names none is sampled too.
+    pub fn is_sampled(&self) -> bool {
+        self.route.samples() && self.question.temperature != Some(0.0) && !self.question.seeded
+    }
+
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name).and_then(|value| value.to_str().ok())
+    }
+}
+
+fn key(route: Route, tenant: &Tenant, target: &str, headers: &HeaderMap, body: &canonical::Digest) -> Key {
+    let mut hasher = blake3::Hasher::new_derive_key("outrigger 2026-11-21 question");
+    hasher.update(&tenant.0);
+    hasher.update(body);
+    let mut part = |bytes: &[u8]| {
+        hasher.update(&(bytes.len() as u64).to_le_bytes());
+        hasher.update(bytes);
+    };
+    part(route.path().as_bytes());
+    part(target.as_bytes());
+    let mut named: Vec<_> = headers.iter().filter(|(name, _)| !NOT_IN_THE_KEY.contains(&name.as_str())).collect();
+    named.sort_by(|left, right| left.0.as_str().cmp(right.0.as_str()).then(left.1.as_bytes().cmp(right.1.as_bytes())));
+    for (name, value) in named {
+        part(name.as_str().as_bytes());
+        part(value.as_bytes());
+    }
+    Key(*hasher.finalize().as_bytes())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ask(tenant: &str, headers: &[(&'static str, &str)], body: &str) -> Ask {
+        let headers = headers.iter().map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap())).collect();
+        let route = Route::ChatCompletions;
+        let body = Bytes::copy_from_slice(body.as_bytes());
+        Ask::read(route, Tenant::of(tenant.as_bytes()), route.path().into(), headers, body, Sharing::Allowed).unwrap()
+    }
+
+    #[test]
+    fn equal_questions_of_one_tenant_have_one_key_and_nobody_elses() {
+        let body = r#"{"model":"m","messages":[]}"#;
+        let asked = ask("a", &[("x-request-id", "1")], body);
+        assert_eq!(asked.key, ask("a", &[("x-request-id", "2")], body).key, "a request id does not change the answer");
+        assert_ne!(asked.key, ask("b", &[], body).key, "another tenant must never share");
+        assert_ne!(asked.key, ask("a", &[("openai-project", "p")], body).key, "the backend sees this header");
+        assert_eq!(
+            ask("a", &[("authorization", "k"), ("openai-project", "p")], body).key,
+            ask("a", &[("openai-project", "p"), ("authorization", "k")], body).key,
+            "the order of headers says nothing"
+        );
+    }
+
+    #[test]
+    fn only_greedy_or_seeded_requests_are_not_sampled() {
+        assert!(ask("a", &[], r#"{"model":"m"}"#).is_sampled(), "the default temperature is 1");
+        assert!(ask("a", &[], r#"{"temperature":0.7}"#).is_sampled());
+        assert!(!ask("a", &[], r#"{"temperature":0}"#).is_sampled());
+        assert!(!ask("a", &[], r#"{"temperature":1,"seed":7}"#).is_sampled());
+        assert!(ask("a", &[], r#"{"seed":null}"#).is_sampled(), "a null seed is no seed");
+    }
+
+    #[test]
+    fn a_tenant_never_shows_more_than_eight_digits_of_its_digest() {
+        assert_eq!(Tenant::of(b"sk-secret").to_string().len(), 8);
+        assert!(!format!("{:?}", Tenant::of(b"sk-secret")).contains("secret"));
+    }
+}

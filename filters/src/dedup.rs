@@ -1,0 +1,166 @@
+//! Equal requests in flight become one flight with many readers, streams included.
+//!
+//! Nobody leads: a flight is a task of its own that runs the rest of the chain once and keeps what
+//! it says in a log; whoever asks, the first included, reads that log from its start at its own pace.
+//! So a client that leaves takes nothing from the others, and a slow one holds up nobody.
+
+mod flight;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use async_trait::async_trait;
+use dashmap::DashMap;
+use dashmap::mapref::entry::Entry;
+use http::HeaderValue;
+use opentelemetry::KeyValue;
+use opentelemetry::metrics::Meter;
+use serde::{Deserialize, Serialize};
+
+use crate::ask::{Key, Sharing};
+use crate::{Ask, Filter, Next, Refusal, Reply};
+use flight::{Flight, Registered};
+
+/// The header that names a reader's part: `leader` opened the flight, a `follower` joined it.
+pub const HEADER: &str = "x-outrigger-dedup";
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// Whether equal requests in flight become one.
+    pub enabled: bool,
+    /// What becomes of a flight that nobody reads any more.
+    pub when_abandoned: WhenAbandoned,
+    /// Whether requests that ask for randomness share: those with neither temperature 0 nor a seed.
+    pub sampled: Sampled,
+    /// Readers of one flight at most; who comes then opens a new one.
+    pub max_readers: usize,
+    /// Bytes of one answer kept for its readers at most. Beyond it nobody joins any more, and what
+    /// everybody has read is let go; a reader that far behind the others is cut off.
+    pub max_log_bytes: usize,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Config {
+            enabled: true,
+            when_abandoned: WhenAbandoned::Cancel,
+            sampled: Sampled::Share,
+            max_readers: 16_384,
+            max_log_bytes: 16 * 1024 * 1024,
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum WhenAbandoned {
+    /// The generation is cancelled at the backend.
+    Cancel,
+    /// The generation goes on to its end; who asks meanwhile joins it.
+    Finish,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Sampled {
+    Share,
+    Separate,
+}
+
+/// The flights that can be joined.
+type Flights = DashMap<Key, Registered>;
+
+pub struct Dedup {
+    flights: Arc<Flights>,
+    limits: Config,
+    counts: Arc<Counts>,
+}
+
+#[derive(Default)]
+struct Counts {
+    leaders: AtomicU64,
+    followers: AtomicU64,
+    apart: AtomicU64,
+    evicted: AtomicU64,
+}
+
+impl Dedup {
+    pub fn new(config: &Config, meter: &Meter) -> Self {
+        let dedup = Dedup { flights: Arc::default(), limits: config.clone(), counts: Arc::default() };
+        dedup.observe(meter);
+        dedup
+    }
+
+    fn observe(&self, meter: &Meter) {
+        let counts = self.counts.clone();
+        meter
+            .u64_observable_counter("outrigger_dedup_requests")
+            .with_description("Requests by their part in a flight: leader, follower, or apart from any.")
+            .with_callback(move |observer| {
+                for (role, count) in
+                    [("leader", &counts.leaders), ("follower", &counts.followers), ("apart", &counts.apart)]
+                {
+                    observer.observe(count.load(Ordering::Relaxed), &[KeyValue::new("role", role)]);
+                }
+            })
+            .build();
+        let counts = self.counts.clone();
+        meter
+            .u64_observable_counter("outrigger_dedup_evicted_readers")
+            .with_description("Readers cut off because they fell behind the others by more than max_log_bytes.")
+            .with_callback(move |observer| observer.observe(counts.evicted.load(Ordering::Relaxed), &[]))
+            .build();
+        let flights = Arc::downgrade(&self.flights);
+        meter
+            .u64_observable_gauge("outrigger_dedup_flights")
+            .with_description("Flights that can be joined now.")
+            .with_callback(move |observer| {
+                observer.observe(flights.upgrade().map_or(0, |flights| flights.len() as u64), &[]);
+            })
+            .build();
+    }
+
+    fn shares(&self, ask: &Ask) -> bool {
+        ask.sharing == Sharing::Allowed && (self.limits.sampled == Sampled::Share || !ask.is_sampled())
+    }
+
+    /// Joins the flight for this ask, or opens it.
+    fn board(&self, ask: Arc<Ask>, next: Next) -> (Arc<Flight>, &'static str) {
+        let entry = self.flights.entry(ask.key);
+        if let Entry::Occupied(flying) = &entry
+            && let Some(flight) = flying.get().join(self.limits.max_readers)
+        {
+            // The guard must go before the flight can: the last reader's leaving locks this shard.
+            drop(entry);
+            self.counts.followers.fetch_add(1, Ordering::Relaxed);
+            return (flight, "follower");
+        }
+        let (flight, registered) =
+            Flight::open(ask, next, self.flights.clone(), self.limits.clone(), self.counts.clone());
+        entry.insert(registered);
+        self.counts.leaders.fetch_add(1, Ordering::Relaxed);
+        (flight, "leader")
+    }
+}
+
+#[async_trait]
+impl Filter for Dedup {
+    fn name(&self) -> &'static str {
+        "dedup"
+    }
+
+    async fn handle(&self, ask: Arc<Ask>, next: Next) -> Result<Reply, Refusal> {
+        if !self.shares(&ask) {
+            self.counts.apart.fetch_add(1, Ordering::Relaxed);
+            return next.run(ask).await;
+        }
+        let (flight, role) = self.board(ask, next);
+        let mut reply = flight::read(flight, role == "leader").await?;
+        reply.headers.insert(HEADER, HeaderValue::from_static(role));
+        Ok(reply)
+    }
+}
+
+#[cfg(test)]
+mod tests;

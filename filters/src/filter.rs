@@ -1,0 +1,106 @@
+//! The contract of a room: it answers an ask, refuses it, or hands it on.
+//!
+//! The chain is an onion and not a list of hooks, because a room must be able to own what is below
+//! it (`dedup` lets it outlive the client), to skip it (a cache hit) and to see its end (a breaker).
+//! The runner, [`Next::run`], times every room, once, here.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use opentelemetry::KeyValue;
+use opentelemetry::metrics::{Histogram, Meter};
+use tokio::time::Instant;
+
+use crate::{Ask, Refusal, Reply};
+
+#[async_trait]
+pub trait Filter: Send + Sync + 'static {
+    fn name(&self) -> &'static str;
+
+    /// Answers the ask, refuses it, or hands it on with `next.run(ask)`.
+    async fn handle(&self, ask: Arc<Ask>, next: Next) -> Result<Reply, Refusal>;
+}
+
+/// What stands behind the last room. Dropping the reply of a call cancels the generation.
+#[async_trait]
+pub trait Backend: Send + Sync + 'static {
+    async fn call(&self, ask: &Ask) -> Result<Reply, Refusal>;
+}
+
+/// The name under which the time behind the last room is reported.
+pub const BACKEND: &str = "backend";
+
+struct Room {
+    filter: Arc<dyn Filter>,
+    labels: [KeyValue; 1],
+}
+
+struct Rooms {
+    rooms: Vec<Room>,
+    backend: Arc<dyn Backend>,
+    backend_labels: [KeyValue; 1],
+    duration: Histogram<f64>,
+}
+
+/// The rooms in their order, with the backend behind them.
+#[derive(Clone)]
+pub struct Chain(Arc<Rooms>);
+
+impl Chain {
+    pub fn new(filters: Vec<Arc<dyn Filter>>, backend: Arc<dyn Backend>, meter: &Meter) -> Self {
+        let rooms = filters
+            .into_iter()
+            .map(|filter| Room { labels: [KeyValue::new("filter", filter.name())], filter })
+            .collect();
+        let duration = meter
+            .f64_histogram("outrigger_filter_duration")
+            .with_unit("s")
+            .with_description(
+                "Time a room spent itself until it had the head of the answer, without the rooms below it.",
+            )
+            .with_boundaries(ROOM_SECONDS.to_vec())
+            .build();
+        Chain(Arc::new(Rooms { rooms, backend, backend_labels: [KeyValue::new("filter", BACKEND)], duration }))
+    }
+
+    pub fn names(&self) -> impl Iterator<Item = &'static str> {
+        self.0.rooms.iter().map(|room| room.filter.name())
+    }
+
+    pub async fn run(&self, ask: Arc<Ask>) -> Result<Reply, Refusal> {
+        Next { rooms: self.0.clone(), at: 0 }.run(ask).await
+    }
+}
+
+/// Buckets from a microsecond to minutes: a room takes microseconds, the backend takes seconds.
+const ROOM_SECONDS: [f64; 16] = [
+    0.000_001, 0.000_005, 0.000_01, 0.000_025, 0.000_05, 0.000_1, 0.000_25, 0.001, 0.005, 0.025, 0.1, 0.5, 1.0, 5.0,
+    30.0, 120.0,
+];
+
+/// The rest of the chain. Owned, so that a flight may outlive the client that opened it.
+pub struct Next {
+    rooms: Arc<Rooms>,
+    at: usize,
+}
+
+impl Next {
+    pub async fn run(self, ask: Arc<Ask>) -> Result<Reply, Refusal> {
+        let Next { rooms, at } = self;
+        let begun = Instant::now();
+        let (name, labels, mut outcome) = match rooms.rooms.get(at) {
+            Some(room) => {
+                let next = Next { rooms: rooms.clone(), at: at + 1 };
+                (room.filter.name(), &room.labels, room.filter.handle(ask, next).await)
+            }
+            None => (BACKEND, &rooms.backend_labels, rooms.backend.call(&ask).await),
+        };
+        let timing = match &mut outcome {
+            Ok(reply) => &mut reply.timing,
+            Err(refusal) => &mut refusal.timing,
+        };
+        let own = timing.enter(name, begun.elapsed());
+        rooms.duration.record(own.as_secs_f64(), labels);
+        outcome
+    }
+}

@@ -1,0 +1,154 @@
+//! Where the backend's time went: until its first piece, between pieces, and in all.
+//!
+//! It stands last, so it times one real call for however many readers; what each client saw is
+//! measured where the answer is written. Metrics are those of the OpenTelemetry GenAI conventions,
+//! client side, since towards the backend we are the client.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use opentelemetry::KeyValue;
+use opentelemetry::metrics::{Histogram, Meter};
+use serde::{Deserialize, Serialize};
+use tokio::time::Instant;
+
+use crate::labels::{self, Labels};
+use crate::reply::{Body, Kind};
+use crate::{Ask, End, Event, Filter, Next, Refusal, Reply, Watch};
+
+/// The room has no settings yet: it is always in.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {}
+
+/// Buckets of the conventions, for durations and for times between chunks.
+pub const SECONDS: [f64; 14] = [0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.56, 5.12, 10.24, 20.48, 40.96, 81.92];
+
+struct Instruments {
+    duration: Histogram<f64>,
+    first_chunk: Histogram<f64>,
+    per_chunk: Histogram<f64>,
+    labels: Labels,
+}
+
+pub struct Latency(Arc<Instruments>);
+
+impl Latency {
+    pub fn new(_config: &Config, meter: &Meter) -> Self {
+        let histogram = |name, description| {
+            meter
+                .f64_histogram(name)
+                .with_unit("s")
+                .with_description(description)
+                .with_boundaries(SECONDS.to_vec())
+                .build()
+        };
+        Latency(Arc::new(Instruments {
+            duration: histogram("gen_ai.client.operation.duration", "Time of one call to the backend, whole."),
+            first_chunk: histogram(
+                "gen_ai.client.operation.time_to_first_chunk",
+                "Time from the call until the first chunk of a streamed answer.",
+            ),
+            per_chunk: histogram(
+                "gen_ai.client.operation.time_per_output_chunk",
+                "Time between two chunks of a streamed answer, from the second on.",
+            ),
+            labels: Labels::default(),
+        }))
+    }
+}
+
+#[async_trait]
+impl Filter for Latency {
+    fn name(&self) -> &'static str {
+        "latency"
+    }
+
+    async fn handle(&self, ask: Arc<Ask>, next: Next) -> Result<Reply, Refusal> {
+        let labels = self.0.labels.of(&ask);
+        let mut stopwatch = Stopwatch {
+            instruments: self.0.clone(),
+            labels,
+            begun: Instant::now(),
+            chunk: None,
+            open: true,
+            status: None,
+        };
+        // If the caller stops waiting for the head, dropping the stopwatch counts the call as abandoned.
+        match next.run(ask).await {
+            Ok(reply) => {
+                let failed = reply.status.is_client_error() || reply.status.is_server_error();
+                stopwatch.status = failed.then(|| reply.status.as_u16());
+                if matches!(reply.body, Body::Whole(_)) {
+                    stopwatch.close(&End::Complete);
+                    return Ok(reply);
+                }
+                Ok(reply.watched(Box::new(stopwatch)))
+            }
+            Err(refusal) => {
+                stopwatch.fail(refusal.reason.label());
+                Err(refusal)
+            }
+        }
+    }
+}
+
+/// Times one call; its state is the watch's own.
+struct Stopwatch {
+    instruments: Arc<Instruments>,
+    labels: Arc<[KeyValue]>,
+    begun: Instant,
+    /// When the last chunk came.
+    chunk: Option<Instant>,
+    open: bool,
+    /// The status of an answer that is an error.
+    status: Option<u16>,
+}
+
+impl Stopwatch {
+    fn fail(&mut self, error: &'static str) {
+        let seconds = self.begun.elapsed().as_secs_f64();
+        self.instruments.duration.record(seconds, &labels::with_error(&self.labels, error));
+        self.open = false;
+    }
+
+    fn close(&mut self, end: &End) {
+        match (end, self.status) {
+            (End::Complete, None) => {
+                self.instruments.duration.record(self.begun.elapsed().as_secs_f64(), &self.labels);
+                self.open = false;
+            }
+            (End::Complete, Some(status)) => self.fail(labels::status(status)),
+            (End::Broken(broken), _) => self.fail(broken.code()),
+            (End::Abandoned, _) => self.fail("abandoned"),
+        }
+    }
+}
+
+impl Watch for Stopwatch {
+    fn event(&mut self, event: &Event) {
+        if event.kind != Kind::Data {
+            return;
+        }
+        let now = Instant::now();
+        match self.chunk.replace(now) {
+            None => self.instruments.first_chunk.record((now - self.begun).as_secs_f64(), &self.labels),
+            Some(last) => self.instruments.per_chunk.record((now - last).as_secs_f64(), &self.labels),
+        }
+    }
+
+    fn end(mut self: Box<Self>, end: &End) {
+        self.close(end);
+    }
+}
+
+impl Drop for Stopwatch {
+    fn drop(&mut self) {
+        if self.open {
+            self.close(&End::Abandoned);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

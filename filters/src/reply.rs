@@ -1,0 +1,240 @@
+//! An answer as it goes by: a head, and a body that is whole or still coming.
+//!
+//! A [`Watch`] sees an answer and never changes it; whoever lets the answer go before its end has
+//! abandoned it, and the watch is told so.
+
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures::Stream;
+use http::{HeaderMap, StatusCode};
+
+/// One piece of an answer: a whole server-sent event, or a run of bytes of any other body.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Event {
+    pub bytes: Bytes,
+    pub kind: Kind,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// An event that carries data: a token, mostly.
+    Data,
+    /// The event after which nothing follows: `[DONE]`, or the API's own last event.
+    Last,
+    /// A comment or an empty event: a sign of life.
+    Comment,
+    /// Bytes of a body that is no event stream.
+    Bytes,
+}
+
+/// Why an answer that had begun did not end as it should. Clients are shown it; logs too.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Broken {
+    #[error("The backend broke off in the middle of its answer.")]
+    BackendCut,
+    #[error("The backend sent nothing more within the time allowed between two tokens.")]
+    TokenGap,
+    #[error("This client read too slowly to keep up with an answer that it shares with others.")]
+    ReaderTooSlow,
+    #[error("The answer was lost inside Outrigger.")]
+    Lost,
+}
+
+impl Broken {
+    pub const fn code(self) -> &'static str {
+        match self {
+            Broken::BackendCut => "backend_cut",
+            Broken::TokenGap => "backend_stalled",
+            Broken::ReaderTooSlow => "reader_too_slow",
+            Broken::Lost => "internal_error",
+        }
+    }
+}
+
+pub type Events = Pin<Box<dyn Stream<Item = Result<Event, Broken>> + Send>>;
+
+pub enum Body {
+    /// Complete when the head is.
+    Whole(Bytes),
+    /// Still coming. Ends after `None`, or after the first error; dropping it cancels what makes it.
+    Events(Events),
+}
+
+/// How long each room took until it had the head of the answer, rooms below it included, innermost first.
+#[derive(Clone, Debug, Default)]
+pub struct Timing(Vec<(&'static str, Duration)>);
+
+impl Timing {
+    /// Notes the time of one more room, outside those already noted, and gives the time that was its own.
+    pub fn enter(&mut self, name: &'static str, took: Duration) -> Duration {
+        let below = self.0.last().map_or(Duration::ZERO, |(_, took)| *took);
+        self.0.push((name, took));
+        took.saturating_sub(below)
+    }
+
+    /// Each room's own time, outermost first.
+    pub fn own(&self) -> impl Iterator<Item = (&'static str, Duration)> {
+        let below = std::iter::once(Duration::ZERO).chain(self.0.iter().map(|(_, took)| *took));
+        let own: Vec<_> =
+            self.0.iter().zip(below).map(|((name, took), below)| (*name, took.saturating_sub(below))).collect();
+        own.into_iter().rev()
+    }
+}
+
+pub struct Reply {
+    pub status: StatusCode,
+    pub headers: HeaderMap,
+    pub body: Body,
+    pub timing: Timing,
+}
+
+/// How an answer ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    Complete,
+    Broken(Broken),
+    /// Nobody wanted the rest.
+    Abandoned,
+}
+
+/// Sees an answer go by. It never awaits and keeps its own state; `end` is called exactly once.
+pub trait Watch: Send + 'static {
+    fn event(&mut self, _event: &Event) {}
+    fn end(self: Box<Self>, end: &End);
+}
+
+impl Reply {
+    pub fn whole(status: StatusCode, headers: HeaderMap, body: impl Into<Bytes>) -> Self {
+        Reply { status, headers, body: Body::Whole(body.into()), timing: Timing::default() }
+    }
+
+    pub fn events(status: StatusCode, headers: HeaderMap, events: Events) -> Self {
+        Reply { status, headers, body: Body::Events(events), timing: Timing::default() }
+    }
+
+    /// Lets `watch` see this answer. An answer that is whole already has gone by at once.
+    pub fn watched(mut self, mut watch: Box<dyn Watch>) -> Self {
+        self.body = match self.body {
+            Body::Whole(bytes) => {
+                watch.event(&Event { bytes: bytes.clone(), kind: Kind::Bytes });
+                watch.end(&End::Complete);
+                Body::Whole(bytes)
+            }
+            Body::Events(events) => Body::Events(Box::pin(Watched { events, watch: Some(watch) })),
+        };
+        self
+    }
+}
+
+struct Watched {
+    events: Events,
+    watch: Option<Box<dyn Watch>>,
+}
+
+impl Watched {
+    fn end(&mut self, end: End) {
+        if let Some(watch) = self.watch.take() {
+            watch.end(&end);
+        }
+    }
+}
+
+impl Stream for Watched {
+    type Item = Result<Event, Broken>;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let next = self.events.as_mut().poll_next(context);
+        match &next {
+            Poll::Ready(Some(Ok(event))) => {
+                if let Some(watch) = self.watch.as_mut() {
+                    watch.event(event);
+                }
+            }
+            Poll::Ready(Some(Err(broken))) => self.end(End::Broken(*broken)),
+            Poll::Ready(None) => self.end(End::Complete),
+            Poll::Pending => {}
+        }
+        next
+    }
+}
+
+impl Drop for Watched {
+    fn drop(&mut self) {
+        self.end(End::Abandoned);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use futures::{StreamExt, stream};
+
+    use super::*;
+
+    #[derive(Default, Clone)]
+    struct Seen(Arc<Mutex<(usize, Vec<End>)>>);
+
+    impl Watch for Seen {
+        fn event(&mut self, _event: &Event) {
+            self.0.lock().unwrap().0 += 1;
+        }
+        fn end(self: Box<Self>, end: &End) {
+            self.0.lock().unwrap().1.push(*end);
+        }
+    }
+
+    fn reply(items: Vec<Result<Event, Broken>>) -> Reply {
+        Reply::events(StatusCode::OK, HeaderMap::new(), Box::pin(stream::iter(items)))
+    }
+
+    fn data() -> Result<Event, Broken> {
+        Ok(Event { bytes: Bytes::from_static(b"data: x\n\n"), kind: Kind::Data })
+    }
+
+    #[tokio::test]
+    async fn a_watch_is_told_the_end_exactly_once() {
+        for (items, expected) in [
+            (vec![data(), data()], End::Complete),
+            (vec![data(), Err(Broken::BackendCut)], End::Broken(Broken::BackendCut)),
+        ] {
+            let seen = Seen::default();
+            let Body::Events(mut events) = reply(items).watched(Box::new(seen.clone())).body else {
+                panic!("a stream")
+            };
+            while events.next().await.is_some() {}
+            drop(events);
+            assert_eq!(seen.0.lock().unwrap().1, [expected]);
+        }
+    }
+
+    #[tokio::test]
+    async fn an_answer_let_go_before_its_end_is_abandoned() {
+        let seen = Seen::default();
+        let Body::Events(mut events) = reply(vec![data(), data()]).watched(Box::new(seen.clone())).body else {
+            panic!("a stream")
+        };
+        events.next().await;
+        drop(events);
+        assert_eq!(*seen.0.lock().unwrap(), (1, vec![End::Abandoned]));
+    }
+
+    #[test]
+    fn a_whole_answer_has_gone_by_at_once() {
+        let seen = Seen::default();
+        Reply::whole(StatusCode::OK, HeaderMap::new(), "{}").watched(Box::new(seen.clone()));
+        assert_eq!(*seen.0.lock().unwrap(), (1, vec![End::Complete]));
+    }
+
+    #[test]
+    fn a_rooms_own_time_is_its_time_without_the_rooms_below() {
+        let mut timing = Timing::default();
+        let millis = Duration::from_millis;
+        assert_eq!(timing.enter("backend", millis(10)), millis(10));
+        assert_eq!(timing.enter("dedup", millis(12)), millis(2));
+        assert_eq!(timing.own().collect::<Vec<_>>(), [("dedup", millis(2)), ("backend", millis(10))]);
+    }
+}

@@ -1,0 +1,211 @@
+//! Bytes to server-sent events: split once, forwarded unchanged.
+//!
+//! The pieces that come out, one behind the other, are the bytes that went in. The framing is that
+//! of the WHATWG HTML standard, section 9.2: lines end in LF, CR or CRLF, an empty line ends an event.
+
+use std::collections::VecDeque;
+
+use bytes::{Bytes, BytesMut};
+use memchr::memchr2;
+
+use crate::reply::{Event, Kind};
+
+/// An event longer than this is passed on in pieces: the buffer's cap.
+const MAX_EVENT_BYTES: usize = 1024 * 1024;
+
+/// Cuts a stream of bytes, in whatever chunks they come, into events.
+#[derive(Default)]
+pub struct Splitter {
+    pending: BytesMut,
+    finished: bool,
+}
+
+impl Splitter {
+    /// Takes the next chunk and puts the events that it completes behind `events`.
+    pub fn push(&mut self, mut chunk: Bytes, events: &mut VecDeque<Event>) {
+        if !self.pending.is_empty() {
+            let scanned = self.pending.len().saturating_sub(2);
+            self.pending.extend_from_slice(&chunk);
+            let Some(end) = event_end(&self.pending, scanned) else {
+                return self.flush_overlong(events);
+            };
+            let mut whole = std::mem::take(&mut self.pending).freeze();
+            chunk = whole.split_off(end);
+            self.emit(whole, events);
+        }
+        while let Some(end) = event_end(&chunk, 0) {
+            let event = chunk.split_to(end);
+            self.emit(event, events);
+        }
+        self.pending.extend_from_slice(&chunk);
+        self.flush_overlong(events);
+    }
+
+    /// What is left when the stream has ended: an event without its empty line, if anything.
+    pub fn finish(&mut self) -> Option<Event> {
+        let rest = std::mem::take(&mut self.pending).freeze();
+        if rest.is_empty() {
+            return None;
+        }
+        let kind = kind(&rest);
+        self.finished |= kind == Kind::Last;
+        Some(Event { bytes: rest, kind })
+    }
+
+    /// Whether the event that ends a stream by its API's own rule has gone by.
+    pub fn has_finished(&self) -> bool {
+        self.finished
+    }
+
+    fn emit(&mut self, bytes: Bytes, events: &mut VecDeque<Event>) {
+        let kind = kind(&bytes);
+        self.finished |= kind == Kind::Last;
+        events.push_back(Event { bytes, kind });
+    }
+
+    fn flush_overlong(&mut self, events: &mut VecDeque<Event>) {
+        if self.pending.len() > MAX_EVENT_BYTES {
+            let bytes = std::mem::take(&mut self.pending).freeze();
+            events.push_back(Event { bytes, kind: Kind::Bytes });
+        }
+    }
+}
+
+/// Where the first event ends, its empty line included; looks for the empty line from `from` on.
+///
+/// A CR that is the last byte counts as a line's end: the LF that may follow it begins the next event.
+fn event_end(bytes: &[u8], from: usize) -> Option<usize> {
+    let mut at = from;
+    while let Some(found) = memchr2(b'\n', b'\r', bytes.get(at..)?) {
+        let next = after_line_end(bytes, at + found)?;
+        match bytes.get(next) {
+            Some(b'\n' | b'\r') => return after_line_end(bytes, next),
+            _ => at = next,
+        }
+    }
+    None
+}
+
+fn after_line_end(bytes: &[u8], at: usize) -> Option<usize> {
+    match (bytes.get(at)?, bytes.get(at + 1)) {
+        (b'\r', Some(b'\n')) => Some(at + 2),
+        _ => Some(at + 1),
+    }
+}
+
+fn kind(event: &[u8]) -> Kind {
+    let mut kind = Kind::Comment;
+    for line in event.split(|byte| matches!(byte, b'\n' | b'\r')) {
+        if let Some(data) = field(line, b"data:") {
+            if data == b"[DONE]" {
+                return Kind::Last;
+            }
+            // Nothing after the first data line of a token matters here.
+            return Kind::Data;
+        }
+        if let Some(name) = field(line, b"event:") {
+            match name {
+                b"message_stop" | b"response.completed" | b"response.failed" | b"response.incomplete" | b"error" => {
+                    return Kind::Last;
+                }
+                b"ping" => return Kind::Comment,
+                _ => kind = Kind::Data,
+            }
+        }
+    }
+    kind
+}
+
+fn field<'line>(line: &'line [u8], name: &[u8]) -> Option<&'line [u8]> {
+    let value = line.strip_prefix(name)?;
+    Some(value.strip_prefix(b" ").unwrap_or(value))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// Splits `stream` fed in the given chunks; gives the pieces and their kinds.
+    fn split(chunks: &[&[u8]]) -> (Vec<(String, Kind)>, bool) {
+        let (mut splitter, mut events) = (Splitter::default(), VecDeque::new());
+        for chunk in chunks {
+            splitter.push(Bytes::copy_from_slice(chunk), &mut events);
+        }
+        events.extend(splitter.finish());
+        let pieces =
+            events.into_iter().map(|event| (String::from_utf8_lossy(&event.bytes).into_owned(), event.kind)).collect();
+        (pieces, splitter.has_finished())
+    }
+
+    #[test]
+    fn events_end_at_an_empty_line_of_any_kind() {
+        let stream = b"data: a\n\ndata: b\r\n\r\ndata: c\r\revent: x\ndata: d\n\n: hi\n\ndata: [DONE]\n\n";
+        let expected = [
+            ("data: a\n\n", Kind::Data),
+            ("data: b\r\n\r\n", Kind::Data),
+            ("data: c\r\r", Kind::Data),
+            ("event: x\ndata: d\n\n", Kind::Data),
+            (": hi\n\n", Kind::Comment),
+            ("data: [DONE]\n\n", Kind::Last),
+        ];
+        let (pieces, finished) = split(&[stream]);
+        assert_eq!(pieces, expected.map(|(text, kind)| (text.to_owned(), kind)));
+        assert!(finished);
+    }
+
+    #[test]
+    fn the_apis_without_done_end_in_their_own_last_event() {
+        for last in ["message_stop", "response.completed", "response.failed", "response.incomplete", "error"] {
+            assert!(split(&[format!("event: {last}\ndata: {{}}\n\n").as_bytes()]).1, "{last}");
+        }
+        assert!(!split(&[b"event: content_block_stop\ndata: {}\n\n"]).1);
+        assert_eq!(split(&[b"event: ping\ndata: {}\n\n"]).0[0].1, Kind::Comment, "a ping is no token");
+    }
+
+    #[test]
+    fn an_event_without_its_empty_line_is_given_at_the_end() {
+        assert_eq!(split(&[b"data: a\n\nda", b"ta: b"]).0[1], ("data: b".to_owned(), Kind::Data));
+    }
+
+    #[test]
+    fn an_endless_line_is_passed_on_in_pieces() {
+        let line = vec![b'x'; MAX_EVENT_BYTES / 2 + 1];
+        let (mut splitter, mut events) = (Splitter::default(), VecDeque::new());
+        for _ in 0..4 {
+            splitter.push(Bytes::copy_from_slice(&line), &mut events);
+        }
+        assert_eq!(events.len(), 2, "the buffer holds no more than its cap and one chunk");
+    }
+
+    proptest! {
+        #[test]
+        fn the_pieces_are_the_bytes_and_do_not_depend_on_the_chunks(
+            stream in "(data: [a-c]{0,3}|:|event: x|\n|\r|\n\n|\r\n|\r\n\r\n){0,30}",
+            cuts in prop::collection::vec(0usize..200, 0..8),
+        ) {
+            // A CR at a chunk's end is the one place where the cut may move one LF to the next event.
+            prop_assume!(!stream.contains('\r') || cuts.is_empty());
+            let mut cuts: Vec<_> = cuts.into_iter().map(|cut| cut % (stream.len() + 1)).collect();
+            cuts.sort_unstable();
+            let (mut chunks, mut from) = (Vec::new(), 0);
+            for cut in cuts.into_iter().chain([stream.len()]) {
+                chunks.push(&stream.as_bytes()[from..cut]);
+                from = cut;
+            }
+            let (pieces, _) = split(&chunks);
+            prop_assert_eq!(pieces.iter().map(|(text, _)| text.as_str()).collect::<String>(), stream.as_str());
+            prop_assert_eq!(pieces, split(&[stream.as_bytes()]).0);
+        }
+
+        #[test]
+        fn no_bytes_are_lost_whatever_they_are(chunks in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..20), 0..10)) {
+            let (mut splitter, mut events) = (Splitter::default(), VecDeque::new());
+            chunks.iter().for_each(|chunk| splitter.push(Bytes::copy_from_slice(chunk), &mut events));
+            events.extend(splitter.finish());
+            let out: Vec<u8> = events.iter().flat_map(|event| event.bytes.to_vec()).collect();
+            prop_assert_eq!(out, chunks.concat());
+        }
+    }
+}

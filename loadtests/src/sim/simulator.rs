@@ -1,0 +1,58 @@
+//! What all requests share: the command line's defaults, the configured ones, and the books.
+
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+
+use super::clock::Clock;
+use super::controls::Controls;
+use super::ledger::Ledger;
+use super::milliseconds::Milliseconds;
+use super::options::Options;
+
+pub struct Simulator {
+    pub clock: Clock,
+    pub ledger: Arc<Ledger>,
+    pub models: Vec<String>,
+    ttft: Milliseconds,
+    gap: Milliseconds,
+    tokens: u64,
+    configured: RwLock<Arc<Controls>>,
+}
+
+impl Simulator {
+    pub fn new(options: &Options) -> Simulator {
+        let clock = Clock::start();
+        Simulator {
+            clock,
+            ledger: Ledger::new(clock),
+            models: options.models.clone(),
+            ttft: options.ttft_ms,
+            gap: options.gap_ms,
+            tokens: options.tokens,
+            configured: RwLock::default(),
+        }
+    }
+
+    pub fn configure(&self, controls: Controls) {
+        *self.configured.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(controls);
+    }
+
+    /// What a request asks for, filled up with what `/sim/config` set.
+    pub fn controls(&self, asked: Option<Controls>) -> Controls {
+        let configured = Arc::clone(&self.configured.read().unwrap_or_else(PoisonError::into_inner));
+        asked.unwrap_or_default().or(&configured)
+    }
+
+    pub fn ttft(&self, controls: &Controls) -> Duration {
+        controls.ttft_ms.unwrap_or(self.ttft).duration()
+    }
+
+    pub fn gap(&self, controls: &Controls) -> Duration {
+        controls.gap_ms.unwrap_or(self.gap).duration()
+    }
+
+    /// Output tokens where neither the request nor its controls say how many.
+    pub fn tokens(&self) -> u64 {
+        self.tokens
+    }
+}

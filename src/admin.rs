@@ -1,0 +1,105 @@
+//! The operator's side: alive, ready, metrics. On a port of its own.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use http::{Response, StatusCode, header};
+use pingora::apps::ServerApp as _;
+use pingora::apps::http_app::{HttpServer, ServeHttp};
+use pingora::protocols::http::ServerSession;
+use pingora::protocols::l4::stream::Stream;
+use pingora::server::ShutdownWatch;
+use pingora::services::background::BackgroundService;
+use prometheus::{Encoder, Registry, TextEncoder};
+use serde_json::json;
+use tokio::net::TcpListener;
+
+use crate::service::Readiness;
+
+pub struct Admin {
+    pub registry: Registry,
+    pub readiness: Readiness,
+}
+
+/// The admin port as a service that outlives the clients' port: Pingora closes its own listeners as
+/// soon as the process is told to stop, and then nobody could ask how far the draining is.
+pub struct Service {
+    pub app: Arc<HttpServer<Admin>>,
+    pub listen: SocketAddr,
+}
+
+#[async_trait]
+impl BackgroundService for Service {
+    async fn start(&self, _shutdown: ShutdownWatch) {
+        let listener = match TcpListener::bind(self.listen).await {
+            Ok(listener) => listener,
+            Err(problem) => return tracing::error!(listen = %self.listen, %problem, "the admin port is not served"),
+        };
+        // Never told to stop: it ends with the process.
+        let (_running, shutdown) = tokio::sync::watch::channel(false);
+        loop {
+            let Ok((stream, _)) = listener.accept().await else {
+                tokio::time::sleep(Duration::from_millis(100)).await;
+                continue;
+            };
+            let (app, shutdown) = (self.app.clone(), shutdown.clone());
+            #[expect(clippy::disallowed_methods, reason = "a connection of this service, which ends with it")]
+            tokio::spawn(async move { app.process_new(Box::new(Stream::from(stream)), &shutdown).await });
+        }
+    }
+}
+
+#[async_trait]
+impl ServeHttp for Admin {
+    async fn response(&self, session: &mut ServerSession) -> Response<Vec<u8>> {
+        let head = session.req_header();
+        let path = head.uri.path().to_owned();
+        if !matches!(head.method.as_str(), "GET" | "HEAD") {
+            return json_answer(StatusCode::METHOD_NOT_ALLOWED, &error("Only GET is answered here."));
+        }
+        match path.as_str() {
+            "/livez" => json_answer(StatusCode::OK, &json!({ "status": "alive" })),
+            "/readyz" => match self.readiness.obstacle().await {
+                None => json_answer(StatusCode::OK, &json!({ "status": "ready" })),
+                Some(why) => {
+                    json_answer(StatusCode::SERVICE_UNAVAILABLE, &json!({ "status": "not ready", "why": why }))
+                }
+            },
+            "/metrics" => self.metrics(),
+            _ => json_answer(StatusCode::NOT_FOUND, &error("Nothing is here; try /livez, /readyz or /metrics.")),
+        }
+    }
+}
+
+impl Admin {
+    fn metrics(&self) -> Response<Vec<u8>> {
+        let encoder = TextEncoder::new();
+        let mut text = Vec::new();
+        match encoder.encode(&self.registry.gather(), &mut text) {
+            Ok(()) => answer(StatusCode::OK, encoder.format_type(), text),
+            Err(problem) => {
+                tracing::error!(%problem, "the metrics could not be written");
+                json_answer(StatusCode::INTERNAL_SERVER_ERROR, &error("The metrics could not be written."))
+            }
+        }
+    }
+}
+
+fn error(message: &str) -> serde_json::Value {
+    json!({ "error": { "message": message, "type": "invalid_request_error", "param": null, "code": null } })
+}
+
+fn json_answer(status: StatusCode, body: &serde_json::Value) -> Response<Vec<u8>> {
+    answer(status, "application/json", format!("{body}\n").into_bytes())
+}
+
+fn answer(status: StatusCode, kind: &str, body: Vec<u8>) -> Response<Vec<u8>> {
+    Response::builder()
+        .status(status)
+        .header(header::CONTENT_TYPE, kind)
+        .header(header::CONTENT_LENGTH, body.len())
+        .body(body)
+        .unwrap_or_default()
+}

@@ -1,0 +1,221 @@
+//! The backends behind the chain, called with Pingora's own client.
+//!
+//! One call is one request on a pooled connection. What a call is given it holds; dropping the reply
+//! drops the connection (HTTP/1) or resets the stream (HTTP/2), and that cancels the generation.
+
+mod answer;
+mod peer;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use http::header::{ACCEPT_ENCODING, AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, HOST, HeaderMap, HeaderValue};
+use outrigger_filters as filters;
+use outrigger_filters::{Ask, Reason, Refusal, Reply};
+use pingora::http::RequestHeader;
+use pingora::protocols::http::client::HttpSession;
+use pingora::upstreams::peer::HttpPeer;
+use pingora::{Error, ErrorType};
+use tokio::time::Instant;
+
+use crate::config;
+use crate::identity::API_KEY;
+pub use peer::Upstream;
+
+/// Names the backend that answered.
+const BACKEND_HEADER: &str = "x-outrigger-backend";
+/// How many times the backend was called for one answer, if more than once.
+const ATTEMPTS_HEADER: &str = "x-outrigger-attempts";
+
+/// The backends, in the order in which their model names are tried.
+pub struct Backends {
+    upstreams: Vec<Arc<Upstream>>,
+    deadlines: Deadlines,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub struct Deadlines {
+    pub first_token: Duration,
+    pub token_gap: Duration,
+    pub whole: Duration,
+}
+
+impl Backends {
+    pub fn new(config: &config::Config) -> anyhow::Result<Self> {
+        let upstreams = config.backends.iter().map(|backend| Ok(Arc::new(Upstream::new(backend)?)));
+        let deadlines = Deadlines {
+            first_token: config.breaker.ttft_timeout_ms.duration(),
+            token_gap: config.breaker.token_gap_timeout_ms.duration(),
+            whole: config.breaker.whole_timeout_ms.duration(),
+        };
+        let upstreams = upstreams.collect::<anyhow::Result<_>>()?;
+        Ok(Backends { upstreams, deadlines })
+    }
+
+    /// The backend of the routes that carry no model name.
+    pub fn first(&self) -> Option<&Arc<Upstream>> {
+        self.upstreams.first()
+    }
+
+    /// How long a passed request may wait for a byte.
+    pub fn whole_deadline(&self) -> Duration {
+        self.deadlines.whole
+    }
+
+    fn choose(&self, ask: &Ask) -> Result<&Arc<Upstream>, Refusal> {
+        let model = ask.question.model.as_deref();
+        let serves = |upstream: &&Arc<Upstream>| upstream.serves(model);
+        self.upstreams.iter().find(serves).ok_or_else(|| Reason::NoSuchModel.into())
+    }
+
+    /// Sends the request and waits for the head of the answer.
+    async fn send(&self, upstream: &Upstream, ask: &Ask, fresh: bool) -> Result<Answering, Failed> {
+        let peer = upstream.peer().await.map_err(|error| Failed::before_sending(Reason::Unreachable, error))?;
+        let wanted = if fresh { &*peer.fresh } else { &*peer.usual };
+        let connected = upstream.connector.get_http_session(wanted).await;
+        let (mut session, reused) = connected.map_err(|error| Failed::before_sending(Reason::Unreachable, error))?;
+        let begun = Instant::now();
+        session.set_write_timeout(Some(self.deadlines.first_token));
+        session.set_read_timeout(Some(self.deadlines.until_head(ask)));
+        match exchange(&mut session, upstream, ask).await {
+            Ok(()) => Ok(Answering { session, peer: peer.usual.clone(), begun }),
+            Err(error) => Err(Failed::in_exchange(&error, reused)),
+        }
+    }
+}
+
+impl Deadlines {
+    fn until_head(&self, ask: &Ask) -> Duration {
+        if ask.question.stream { self.first_token } else { self.whole }
+    }
+}
+
+/// A call whose answer has begun.
+struct Answering {
+    session: HttpSession,
+    peer: Arc<HttpPeer>,
+    begun: Instant,
+}
+
+/// A call that failed before its answer began.
+struct Failed {
+    refusal: Refusal,
+    /// The connection had been idle in the pool and the backend may have closed it meanwhile.
+    stale: bool,
+}
+
+impl Failed {
+    fn before_sending(reason: Reason, error: impl std::fmt::Display) -> Self {
+        Failed { refusal: Refusal::because(reason, error), stale: false }
+    }
+
+    fn in_exchange(error: &Error, reused: bool) -> Self {
+        let (reason, dead) = match error.etype() {
+            ErrorType::ReadTimedout | ErrorType::WriteTimedout => (Reason::FirstTokenTimeout, false),
+            ErrorType::InvalidHTTPHeader => (Reason::BackendNonsense, false),
+            _ => (Reason::BackendCut, true),
+        };
+        Failed { refusal: Refusal::because(reason, error), stale: reused && dead }
+    }
+}
+
+#[async_trait]
+impl filters::Backend for Backends {
+    async fn call(&self, ask: &Ask) -> Result<Reply, Refusal> {
+        let upstream = self.choose(ask)?;
+        let (answering, attempts) = match self.send(upstream, ask, false).await {
+            Ok(answering) => (answering, 1),
+            // Once, on a connection of its own, and only while nothing of an answer has come.
+            Err(failed) if failed.stale => {
+                (self.send(upstream, ask, true).await.map_err(|failed| failed.refusal)?, 2_u32)
+            }
+            Err(failed) => return Err(failed.refusal),
+        };
+        let mut reply = answer::read(answering, ask, upstream.connector.clone(), self.deadlines).await?;
+        reply.headers.insert(BACKEND_HEADER, upstream.name.clone());
+        if attempts > 1 {
+            reply.headers.insert(ATTEMPTS_HEADER, attempts.into());
+        }
+        Ok(reply)
+    }
+}
+
+async fn exchange(session: &mut HttpSession, upstream: &Upstream, ask: &Ask) -> pingora::Result<()> {
+    session.write_request_header(Box::new(head(upstream, ask)?)).await?;
+    let sent = send_body(session, ask.body.clone()).await;
+    // A backend may refuse a body before it has it all: then its answer is there to read.
+    let read = read_head(session).await;
+    match (sent, read) {
+        (_, Ok(())) => Ok(()),
+        (Err(error), _) | (Ok(()), Err(error)) => Err(error),
+    }
+}
+
+async fn send_body(session: &mut HttpSession, body: Bytes) -> pingora::Result<()> {
+    session.write_request_body(body, true).await?;
+    session.finish_request_body().await
+}
+
+async fn read_head(session: &mut HttpSession) -> pingora::Result<()> {
+    loop {
+        session.read_response_header().await?;
+        match session.response_header() {
+            Some(head) if head.status.is_informational() => {}
+            Some(_) => return Ok(()),
+            None => return Error::e_explain(ErrorType::ReadError, "no head came"),
+        }
+    }
+}
+
+fn head(upstream: &Upstream, ask: &Ask) -> pingora::Result<RequestHeader> {
+    let target = format!("{}{}", upstream.url.prefix, ask.target);
+    let mut head = RequestHeader::build_no_case("POST", target.as_bytes(), Some(ask.headers.len() + 5))?;
+    head.insert_header(HOST, upstream.host.clone())?;
+    for (name, value) in &ask.headers {
+        head.append_header(name, value)?;
+    }
+    if !ask.headers.contains_key(CONTENT_TYPE) {
+        head.insert_header(CONTENT_TYPE, HeaderValue::from_static("application/json"))?;
+    }
+    // An answer that is shared must suit every reader.
+    head.insert_header(ACCEPT_ENCODING, HeaderValue::from_static("identity"))?;
+    head.insert_header(CONTENT_LENGTH, HeaderValue::from(ask.body.len()))?;
+    if let Some(key) = &upstream.api_key {
+        put_key(&mut head, key, ask.headers.contains_key(API_KEY))?;
+    }
+    Ok(head)
+}
+
+/// Puts the backend's own key in place of the client's, where that API looks for it.
+pub fn put_key(head: &mut RequestHeader, key: &HeaderValue, in_api_key: bool) -> pingora::Result<()> {
+    head.remove_header(&AUTHORIZATION);
+    head.remove_header(API_KEY);
+    if in_api_key {
+        return head.insert_header(API_KEY, key.clone());
+    }
+    let bearer = [b"Bearer ", key.as_bytes()].concat();
+    let mut value = HeaderValue::from_bytes(&bearer).map_err(|_| Error::new(ErrorType::InvalidHTTPHeader))?;
+    value.set_sensitive(true);
+    head.insert_header(AUTHORIZATION, value)
+}
+
+/// The headers of an answer that a client gets, from an allow-list: nothing that belongs to one
+/// connection, sets a cookie, or might split a response.
+fn allowed_headers(from: &HeaderMap) -> HeaderMap {
+    const NAMES: [&str; 9] = [
+        "content-type",
+        "content-encoding",
+        "cache-control",
+        "retry-after",
+        "retry-after-ms",
+        "x-should-retry",
+        "request-id",
+        "ratelimit",
+        "ratelimit-policy",
+    ];
+    const PREFIXES: [&str; 3] = ["x-ratelimit-", "openai-", "anthropic-"];
+    let allowed = |name: &str| NAMES.contains(&name) || PREFIXES.iter().any(|prefix| name.starts_with(prefix));
+    from.iter().filter(|(name, _)| allowed(name.as_str())).map(|(name, value)| (name.clone(), value.clone())).collect()
+}

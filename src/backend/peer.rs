@@ -1,0 +1,128 @@
+//! Where a backend is: its name resolved, its connection options, its key.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use http::HeaderValue;
+use pingora::connectors::ConnectorOptions;
+use pingora::connectors::http::Connector;
+use pingora::protocols::{ALPN, TcpKeepalive};
+use pingora::upstreams::peer::{HttpPeer, PeerOptions};
+use tokio::sync::Mutex;
+use tokio::time::Instant;
+
+use crate::config::{Backend, BackendUrl, Models, Protocol};
+
+/// How long a resolved name is used: services move.
+const NAME_LASTS: Duration = Duration::from_secs(10);
+/// Idle connections kept to one backend.
+const IDLE_CONNECTIONS: usize = 1024;
+/// Streams on one HTTP/2 connection to a backend.
+const STREAMS: usize = 100;
+
+pub struct Upstream {
+    pub name: HeaderValue,
+    pub url: BackendUrl,
+    pub host: HeaderValue,
+    pub api_key: Option<HeaderValue>,
+    pub connector: Arc<Connector>,
+    models: Vec<Models>,
+    options: PeerOptions,
+    resolved: Mutex<Option<(Instant, Peers)>>,
+}
+
+/// The same backend twice: as its pool knows it, and under a name that no pooled connection has.
+#[derive(Clone)]
+pub struct Peers {
+    pub usual: Arc<HttpPeer>,
+    pub fresh: Arc<HttpPeer>,
+}
+
+impl Upstream {
+    pub fn new(config: &Backend) -> anyhow::Result<Self> {
+        let api_key = config.api_key_env.as_ref().map(|variable| {
+            let key = std::env::var(variable).with_context(|| format!("reading {variable}"))?;
+            let mut key = HeaderValue::from_str(key.trim()).with_context(|| format!("{variable} is no key"))?;
+            key.set_sensitive(true);
+            anyhow::Ok(key)
+        });
+        Ok(Upstream {
+            name: HeaderValue::from_str(&config.name).context("a backend's name must be visible ASCII")?,
+            url: config.url.clone(),
+            host: HeaderValue::from_str(&config.url.authority).context("the host of a backend's url")?,
+            api_key: api_key.transpose()?,
+            models: config.models.clone(),
+            options: options(config),
+            connector: connector(config),
+            resolved: Mutex::new(None),
+        })
+    }
+
+    /// Whether this backend has the model; one that is asked for none is fine for any.
+    pub fn serves(&self, model: Option<&str>) -> bool {
+        model.is_none_or(|model| self.models.iter().any(|pattern| pattern.matches(model)))
+    }
+
+    pub async fn peer(&self) -> std::io::Result<Peers> {
+        let mut resolved = self.resolved.lock().await;
+        if let Some((since, peers)) = &*resolved
+            && since.elapsed() < NAME_LASTS
+        {
+            return Ok(peers.clone());
+        }
+        match self.resolve().await {
+            Ok(address) => {
+                let peers = self.peers_at(address);
+                *resolved = Some((Instant::now(), peers.clone()));
+                Ok(peers)
+            }
+            // A name server that is gone takes no backend with it.
+            Err(error) => resolved.as_ref().map(|(_, peers)| peers.clone()).ok_or(error),
+        }
+    }
+
+    async fn resolve(&self) -> std::io::Result<SocketAddr> {
+        let mut addresses = tokio::net::lookup_host((self.url.host.as_str(), self.url.port)).await?;
+        addresses.next().ok_or_else(|| std::io::Error::other("the backend's name has no address"))
+    }
+
+    fn peers_at(&self, address: SocketAddr) -> Peers {
+        let mut peer = HttpPeer::new(address, self.url.tls, self.url.host.clone());
+        peer.options = self.options.clone();
+        let mut fresh = peer.clone();
+        fresh.group_key = 1;
+        Peers { usual: Arc::new(peer), fresh: Arc::new(fresh) }
+    }
+}
+
+fn options(config: &Backend) -> PeerOptions {
+    let mut options = PeerOptions::new();
+    options.connection_timeout = Some(config.connect_timeout_ms.duration());
+    options.total_connection_timeout = Some(config.connect_timeout_ms.duration());
+    options.idle_timeout = Some(config.idle_timeout_ms.duration());
+    options.alpn = match config.protocol {
+        Protocol::Auto if config.url.tls => ALPN::H2H1,
+        Protocol::Auto | Protocol::Http1 => ALPN::H1,
+        Protocol::Http2 => ALPN::H2,
+    };
+    options.max_h2_streams = STREAMS;
+    options.h2_ping_interval = Some(Duration::from_secs(30));
+    options.tcp_keepalive = Some(TcpKeepalive {
+        idle: Duration::from_secs(30),
+        interval: Duration::from_secs(10),
+        count: 3,
+        #[cfg(target_os = "linux")]
+        user_timeout: Duration::ZERO,
+    });
+    options.verify_cert = !config.tls_insecure;
+    options.verify_hostname = !config.tls_insecure;
+    options
+}
+
+fn connector(config: &Backend) -> Arc<Connector> {
+    let mut options = ConnectorOptions::new(IDLE_CONNECTIONS);
+    options.ca_file = config.ca_file.as_ref().map(|file| file.display().to_string());
+    Arc::new(Connector::new(Some(options)))
+}

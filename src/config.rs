@@ -1,0 +1,376 @@
+//! The settings: parsed into types that need no second look, from a file, the environment, or neither.
+//!
+//! A field's comment is its manual; `config/outrigger.toml` shows every key with its default.
+
+mod load;
+mod route;
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use http::{HeaderName, Uri};
+use outrigger_filters::{dedup, latency};
+use serde::Deserialize;
+
+pub use load::load;
+pub use route::Passed;
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    pub server: Server,
+    pub tenants: Tenants,
+    pub backends: Vec<Backend>,
+    pub dedup: dedup::Config,
+    pub breaker: Breaker,
+    pub latency: latency::Config,
+    pub telemetry: Telemetry,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Server {
+    /// Where clients come in: HTTP/1.1 and HTTP/2 on one port.
+    pub listen: SocketAddr,
+    /// Where `/livez`, `/readyz` and `/metrics` are answered. Keep it off the open network.
+    pub admin: SocketAddr,
+    /// Worker threads; 0 means one per core.
+    pub threads: usize,
+    /// A request's body at most; more is refused with 413.
+    pub max_body_bytes: NonZeroUsize,
+    /// A request's head at most; more is refused with 431.
+    pub max_head_bytes: NonZeroUsize,
+    /// From a connection's first byte, or its opening, until the head is there.
+    pub head_timeout_ms: Millis,
+    /// From the head until the whole body is there.
+    pub body_timeout_ms: Millis,
+    /// How long one piece of an answer may take to leave for a client that does not read.
+    pub write_timeout_ms: Millis,
+    /// How long a connection may stand idle between two requests.
+    pub idle_timeout_secs: NonZeroU64,
+    /// Streams that one HTTP/2 connection may have open at once.
+    pub max_streams: u32,
+    /// `METHOD /path` of what is handed through without the chain; `*` stands for one segment, at the
+    /// end for all the rest, and in place of the method for any.
+    pub passed: Vec<Passed>,
+    /// Request headers that reach the backend besides those that the APIs know.
+    #[serde(deserialize_with = "header_names")]
+    pub forwarded_headers: Vec<HeaderName>,
+    /// PEM files of the certificate chain and its key; both or neither.
+    pub tls_cert: Option<PathBuf>,
+    pub tls_key: Option<PathBuf>,
+    /// After SIGTERM: how long requests in flight may take to end.
+    pub drain_secs: u64,
+}
+
+type NonZeroU64 = std::num::NonZeroU64;
+
+impl Default for Server {
+    fn default() -> Self {
+        Server {
+            listen: SocketAddr::from(([127, 0, 0, 1], 8080)),
+            admin: SocketAddr::from(([127, 0, 0, 1], 9090)),
+            threads: 0,
+            max_body_bytes: const { NonZeroUsize::new(32 * 1024 * 1024).unwrap() },
+            max_head_bytes: const { NonZeroUsize::new(64 * 1024).unwrap() },
+            head_timeout_ms: Millis::of(10_000),
+            body_timeout_ms: Millis::of(60_000),
+            write_timeout_ms: Millis::of(60_000),
+            idle_timeout_secs: const { NonZeroU64::new(60).unwrap() },
+            max_streams: 256,
+            passed: Passed::defaults(),
+            forwarded_headers: Vec::new(),
+            tls_cert: None,
+            tls_key: None,
+            drain_secs: 30,
+        }
+    }
+}
+
+/// A span of time that is not zero, in milliseconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(transparent)]
+pub struct Millis(NonZeroU64);
+
+impl Millis {
+    const fn of(millis: u64) -> Self {
+        match NonZeroU64::new(millis) {
+            Some(millis) => Millis(millis),
+            None => Millis(NonZeroU64::MIN),
+        }
+    }
+
+    pub const fn duration(self) -> Duration {
+        Duration::from_millis(self.0.get())
+    }
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Tenants {
+    /// Who a request comes from: `bearer` (its key, hashed), `header:<name>`, or `none` (all are one).
+    pub from: TenantsFrom,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum TenantsFrom {
+    #[default]
+    Bearer,
+    Header(HeaderName),
+    None,
+}
+
+impl<'de> Deserialize<'de> for TenantsFrom {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        match (text.as_str(), text.strip_prefix("header:").map(str::trim)) {
+            ("bearer", _) => Ok(TenantsFrom::Bearer),
+            ("none", _) => Ok(TenantsFrom::None),
+            (_, Some(name)) => name
+                .parse()
+                .map(TenantsFrom::Header)
+                .map_err(|_| serde::de::Error::custom(format!("`{name}` is not the name of a header"))),
+            _ => Err(serde::de::Error::custom("expected `bearer`, `none` or `header:<name>`")),
+        }
+    }
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Backend {
+    /// How the backend is called in logs, metrics and `x-outrigger-backend`.
+    #[serde(default = "Backend::default_name")]
+    pub name: String,
+    /// Where it is: `http://host:port` or `https://host`, with a path in front of `/v1` if it has one.
+    pub url: BackendUrl,
+    /// The models that it serves: names, names that end in `*`, or `*` for all. The first backend that
+    /// serves a request's model gets it.
+    #[serde(default = "Models::all")]
+    pub models: Vec<Models>,
+    /// The name of an environment variable whose value is put in place of the client's key.
+    #[serde(default)]
+    pub api_key_env: Option<String>,
+    /// `auto` asks a TLS backend for HTTP/2 and takes HTTP/1.1 otherwise; `http1`; `http2`, in clear text too.
+    #[serde(default)]
+    pub protocol: Protocol,
+    /// How long connecting may take, TLS included.
+    #[serde(default = "Backend::default_connect_timeout")]
+    pub connect_timeout_ms: Millis,
+    /// How long an idle connection is kept. Keep it below the backend's own: uvicorn's is 5 seconds.
+    #[serde(default = "Backend::default_idle_timeout")]
+    pub idle_timeout_ms: Millis,
+    /// A PEM file of authorities to trust instead of the system's.
+    #[serde(default)]
+    pub ca_file: Option<PathBuf>,
+    /// Takes any certificate: for tests, never for the open network.
+    #[serde(default)]
+    pub tls_insecure: bool,
+}
+
+impl Backend {
+    fn default_name() -> String {
+        "local".to_owned()
+    }
+
+    const fn default_connect_timeout() -> Millis {
+        Millis::of(5_000)
+    }
+
+    const fn default_idle_timeout() -> Millis {
+        Millis::of(4_000)
+    }
+
+    pub fn at(url: BackendUrl) -> Self {
+        Backend {
+            name: Self::default_name(),
+            url,
+            models: Models::all(),
+            api_key_env: None,
+            protocol: Protocol::default(),
+            connect_timeout_ms: Self::default_connect_timeout(),
+            idle_timeout_ms: Self::default_idle_timeout(),
+            ca_file: None,
+            tls_insecure: false,
+        }
+    }
+}
+
+/// A model's name, or the beginning of one before a `*`.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(transparent)]
+pub struct Models(String);
+
+impl Models {
+    fn all() -> Vec<Models> {
+        vec![Models("*".to_owned())]
+    }
+
+    pub fn matches(&self, model: &str) -> bool {
+        match self.0.strip_suffix('*') {
+            Some(beginning) => model.starts_with(beginning),
+            None => self.0 == model,
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Protocol {
+    #[default]
+    Auto,
+    Http1,
+    Http2,
+}
+
+/// A backend's address, taken apart.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BackendUrl {
+    pub tls: bool,
+    /// As in a URL: an IPv6 address without its brackets.
+    pub host: String,
+    pub port: u16,
+    /// Stands before every path; without a slash at its end, and without the `/v1` that routes bring.
+    pub prefix: String,
+    /// What the `host` header says.
+    pub authority: String,
+}
+
+impl std::str::FromStr for BackendUrl {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let uri: Uri = text.parse().map_err(|_| "not a URL")?;
+        let tls = match uri.scheme_str() {
+            Some("http") => false,
+            Some("https") => true,
+            _ => return Err("expected a URL that begins with `http://` or `https://`"),
+        };
+        let authority = uri.authority().ok_or("the URL names no host")?;
+        if authority.as_str().contains('@') {
+            return Err("the URL must not hold a user name or password; see `api_key_env`");
+        }
+        if uri.query().is_some() {
+            return Err("the URL must not have a query");
+        }
+        let path = uri.path().trim_end_matches('/');
+        let prefix = path.strip_suffix("/v1").unwrap_or(path).trim_end_matches('/').to_owned();
+        Ok(BackendUrl {
+            tls,
+            host: authority.host().trim_start_matches('[').trim_end_matches(']').to_owned(),
+            port: authority.port_u16().unwrap_or(if tls { 443 } else { 80 }),
+            prefix,
+            authority: authority.as_str().to_owned(),
+        })
+    }
+}
+
+impl<'de> Deserialize<'de> for BackendUrl {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+/// The deadlines of an answer.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Breaker {
+    /// From the call until the first token of a streamed answer.
+    pub ttft_timeout_ms: Millis,
+    /// Between two pieces of a streamed answer.
+    pub token_gap_timeout_ms: Millis,
+    /// From the call until the end of an answer that is not streamed.
+    pub whole_timeout_ms: Millis,
+}
+
+impl Default for Breaker {
+    fn default() -> Self {
+        Breaker {
+            ttft_timeout_ms: Millis::of(60_000),
+            token_gap_timeout_ms: Millis::of(30_000),
+            whole_timeout_ms: Millis::of(600_000),
+        }
+    }
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Telemetry {
+    /// `json`, or `pretty` for people.
+    pub log_format: LogFormat,
+    /// What is logged: `error`, `warn`, `info`, `debug`, or a filter as `RUST_LOG` takes it.
+    pub log_level: LogLevel,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LogFormat {
+    #[default]
+    Json,
+    Pretty,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(transparent)]
+pub struct LogLevel(pub String);
+
+impl Default for LogLevel {
+    fn default() -> Self {
+        LogLevel("info".to_owned())
+    }
+}
+
+fn header_names<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Vec<HeaderName>, D::Error> {
+    let names = Vec::<String>::deserialize(deserializer)?;
+    let parse = |name: String| name.parse().map_err(|_| format!("`{name}` is not the name of a header"));
+    names.into_iter().map(parse).collect::<Result<_, _>>().map_err(serde::de::Error::custom)
+}
+
+impl Config {
+    /// What no single key can say: the first thing wrong between keys, by the path of the key.
+    fn contradiction(&self) -> Option<(&'static str, String)> {
+        if self.backends.is_empty() {
+            let how = "name one: `[[backends]]` with `url = \"http://127.0.0.1:8000\"`, or set OUTRIGGER_BACKEND";
+            return Some(("backends", format!("no backend is configured; {how}")));
+        }
+        if self.server.tls_cert.is_some() != self.server.tls_key.is_some() {
+            return Some(("server.tls_cert", "tls_cert and tls_key go together".to_owned()));
+        }
+        if self.server.listen == self.server.admin && self.server.listen.port() != 0 {
+            return Some(("server.admin", "the admin port must not be the clients' port".to_owned()));
+        }
+        if self.server.max_streams == 0 {
+            return Some(("server.max_streams", "must be at least 1".to_owned()));
+        }
+        if self.dedup.max_readers == 0 || self.dedup.max_log_bytes == 0 {
+            return Some(("dedup", "max_readers and max_log_bytes must be at least 1".to_owned()));
+        }
+        self.missing_part()
+    }
+
+    /// Files and variables that the settings name and that are not there.
+    fn missing_part(&self) -> Option<(&'static str, String)> {
+        let files = [("server.tls_cert", &self.server.tls_cert), ("server.tls_key", &self.server.tls_key)];
+        let authorities = self.backends.iter().map(|backend| ("backends.0.ca_file", &backend.ca_file));
+        for (key, file) in files.into_iter().chain(authorities) {
+            if let Some(file) = file
+                && let Err(error) = std::fs::File::open(file)
+            {
+                return Some((key, format!("cannot read {}: {error}", file.display())));
+            }
+        }
+        let variable = self.backends.iter().find_map(|backend| backend.api_key_env.as_ref())?;
+        let set = std::env::var(variable).is_ok_and(|value| !value.is_empty());
+        (!set).then(|| ("backends.0.api_key_env", format!("the environment variable {variable} is not set")))
+    }
+}
+
+/// The environment as far as it concerns the settings.
+pub fn environment() -> BTreeMap<String, String> {
+    std::env::vars().filter(|(name, _)| name.starts_with("OUTRIGGER_")).collect()
+}
+
+#[cfg(test)]
+mod tests;

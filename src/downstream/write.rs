@@ -1,0 +1,168 @@
+//! A reply or a refusal onto the wire.
+
+use std::fmt::Write as _;
+
+use bytes::{Bytes, BytesMut};
+use futures::{FutureExt, StreamExt};
+use http::header::{ALLOW, CONTENT_LENGTH, CONTENT_TYPE, HeaderName, HeaderValue, TRANSFER_ENCODING};
+use http::{StatusCode, Version};
+use outrigger_filters::refusal::broken_event;
+use outrigger_filters::reply::{Kind, Timing};
+use outrigger_filters::{Body, Broken, End, Event, Events, Reason, Refusal, Reply, Route};
+use pingora::http::ResponseHeader;
+use pingora::proxy::Session;
+use pingora::{Error, ErrorType};
+
+use super::{gone, until_gone};
+use crate::proxy::Request;
+
+type Result<T, E = Box<Error>> = std::result::Result<T, E>;
+
+const SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
+pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// What has arrived together is written together, up to this size.
+const TOGETHER_BYTES: usize = 32 * 1024;
+
+/// Writes an answer to its end, or until the client goes. An answer that breaks ends in a visible
+/// error and in `Err`, so that the connection is cut and never closed politely.
+pub async fn reply(session: &mut Session, route: Route, request: &mut Request, reply: Reply) -> Result<End> {
+    let Reply { status, headers, body, timing } = reply;
+    let mut head = ResponseHeader::build_no_case(status, Some(headers.len() + 6))?;
+    for (name, value) in &headers {
+        head.append_header(name, value)?;
+    }
+    finish_head(&mut head, request, &timing)?;
+    match body {
+        Body::Whole(bytes) => {
+            write_whole(session, head, bytes).await?;
+            Ok(End::Complete)
+        }
+        Body::Events(events) => {
+            if session.req_header().version == Version::HTTP_11 {
+                // Without it Pingora ends the body with the connection, and does not flush each event.
+                head.insert_header(TRANSFER_ENCODING, HeaderValue::from_static("chunked"))?;
+            }
+            session.as_downstream_mut().write_response_header(Box::new(head)).await?;
+            relay(session, route, request, events).await
+        }
+    }
+}
+
+/// Writes a no, in the shape of the route's API.
+pub async fn refusal(session: &mut Session, route: Option<Route>, request: &Request, refusal: &Refusal) -> Result<()> {
+    let reason = &refusal.reason;
+    let mut head = ResponseHeader::build_no_case(reason.status(), Some(8))?;
+    head.insert_header(CONTENT_TYPE, HeaderValue::from_static("application/json"))?;
+    if let Reason::MethodNotAllowed { allow, .. } = reason {
+        head.insert_header(ALLOW, HeaderValue::from_static(allow))?;
+    }
+    finish_head(&mut head, request, &refusal.timing)?;
+    write_whole(session, head, reason.body(route).into()).await
+}
+
+async fn write_whole(session: &mut Session, mut head: ResponseHeader, body: Bytes) -> Result<()> {
+    if head.status != StatusCode::NO_CONTENT {
+        head.insert_header(CONTENT_LENGTH, HeaderValue::from(body.len()))?;
+    }
+    let client = session.as_downstream_mut();
+    client.write_response_header(Box::new(head)).await?;
+    client.write_response_body(body, true).await
+}
+
+fn finish_head(head: &mut ResponseHeader, request: &Request, timing: &Timing) -> Result<()> {
+    head.insert_header(REQUEST_ID, request.id.clone())?;
+    if let Some(value) = server_timing(timing) {
+        head.insert_header(SERVER_TIMING, value)?;
+    }
+    Ok(())
+}
+
+/// Each room's own time until it had the head of the answer, in milliseconds (W3C Server-Timing).
+fn server_timing(timing: &Timing) -> Option<HeaderValue> {
+    let mut text = String::with_capacity(96);
+    for (name, own) in timing.own() {
+        let separator = if text.is_empty() { "" } else { ", " };
+        let micros = own.as_micros();
+        write!(text, "{separator}{name};dur={}.{:03}", micros / 1000, micros % 1000).ok()?;
+    }
+    if text.is_empty() { None } else { HeaderValue::try_from(text).ok() }
+}
+
+async fn relay(session: &mut Session, route: Route, request: &mut Request, mut events: Events) -> Result<End> {
+    loop {
+        let next = tokio::select! {
+            biased;
+            next = events.next() => next,
+            () = until_gone(session) => return Err(gone()),
+        };
+        let (bytes, rest) = together(request, next, &mut events);
+        let ended = matches!(rest, Rest::Ended);
+        session.as_downstream_mut().write_response_body(bytes, ended).await?;
+        match rest {
+            Rest::ToCome => {}
+            Rest::Ended => return Ok(End::Complete),
+            Rest::Broken(broken) => return cut(session, route, broken).await,
+        }
+    }
+}
+
+/// What is known of the events behind those in hand.
+enum Rest {
+    ToCome,
+    Ended,
+    Broken(Broken),
+}
+
+/// The bytes of an event and of what is there behind it already.
+fn together(request: &mut Request, first: Option<Result<Event, Broken>>, events: &mut Events) -> (Bytes, Rest) {
+    let mut bytes = Bytes::new();
+    let mut many = BytesMut::new();
+    let mut next = first;
+    let rest = loop {
+        match next {
+            None => break Rest::Ended,
+            Some(Err(broken)) => break Rest::Broken(broken),
+            Some(Ok(event)) => {
+                request.saw(&event);
+                if bytes.is_empty() {
+                    bytes = event.bytes;
+                } else {
+                    if many.is_empty() {
+                        many.extend_from_slice(&bytes);
+                    }
+                    many.extend_from_slice(&event.bytes);
+                }
+            }
+        }
+        if bytes.len().max(many.len()) >= TOGETHER_BYTES {
+            break Rest::ToCome;
+        }
+        match events.next().now_or_never() {
+            Some(ready) => next = ready,
+            None => break Rest::ToCome,
+        }
+    };
+    (if many.is_empty() { bytes } else { many.freeze() }, rest)
+}
+
+/// Says in the stream that it broke, and cuts it.
+async fn cut(session: &mut Session, route: Route, broken: Broken) -> Result<End> {
+    let is_event_stream = session
+        .response_written()
+        .and_then(|head| head.headers.get(CONTENT_TYPE))
+        .is_some_and(|kind| kind.as_bytes().starts_with(b"text/event-stream"));
+    if is_event_stream {
+        let event = Bytes::from(broken_event(broken, route));
+        session.as_downstream_mut().write_response_body(event, false).await?;
+    }
+    Error::e_explain(ErrorType::new(broken.code()), "the answer broke off").map_err(|error: Box<Error>| error.into_up())
+}
+
+impl Request {
+    fn saw(&mut self, event: &Event) {
+        if event.kind == Kind::Data {
+            self.tokens.saw();
+        }
+    }
+}

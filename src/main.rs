@@ -1,0 +1,64 @@
+//! Outrigger: a resilience sidecar for model servers.
+
+mod admin;
+mod backend;
+mod config;
+mod downstream;
+mod form;
+mod guard;
+mod identity;
+mod proxy;
+mod routes;
+mod service;
+mod telemetry;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// A resilience sidecar for model servers: put it between your clients and any OpenAI-compatible backend.
+#[derive(Debug, Parser)]
+#[command(
+    version,
+    after_help = "Without a file, OUTRIGGER_BACKEND=http://127.0.0.1:8000 is a complete setup.\n\
+                  Every key can be set by the environment: OUTRIGGER__SERVER__LISTEN=0.0.0.0:8080 is server.listen."
+)]
+struct Arguments {
+    /// The settings, in TOML; config/outrigger.toml shows every key
+    #[arg(long, value_name = "FILE", env = "OUTRIGGER_CONFIG", global = true)]
+    config: Option<PathBuf>,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Reads the settings, says what is wrong with them by file, line and key, and serves nothing
+    Check,
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let config = match config::load(arguments.config.as_deref(), &config::environment()) {
+        Ok(config) => config,
+        Err(problem) => {
+            eprintln!("outrigger: {problem}");
+            return ExitCode::FAILURE;
+        }
+    };
+    if matches!(arguments.command, Some(Command::Check)) {
+        println!("The settings are good.");
+        return ExitCode::SUCCESS;
+    }
+    match service::run(config) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("outrigger: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,295 @@
+//! The Pingora side: each request is held and sent through the chain, passed on, or refused.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use http::header::{HOST, HeaderValue};
+use http::uri::PathAndQuery;
+use outrigger_filters::{Chain, Reason, Refusal, Route};
+use pingora::http::{RequestHeader, ResponseHeader};
+use pingora::proxy::{FailToProxy, ProxyHttp, Session};
+use pingora::upstreams::peer::HttpPeer;
+use pingora::{Error, ErrorSource, ErrorType, Result};
+
+use crate::backend::{Backends, put_key};
+use crate::config::{Server, Tenants};
+use crate::downstream::{self, Interrupted};
+use crate::form;
+use crate::guard::Guarded;
+use crate::identity;
+use crate::routes::{Fate, fate};
+use crate::telemetry::{ServerMetrics, Tokens};
+
+pub struct Proxy {
+    pub server: Server,
+    pub tenants: Tenants,
+    pub chain: Chain,
+    pub backends: Arc<Backends>,
+    pub metrics: ServerMetrics,
+    pub active: Active,
+}
+
+/// How many requests are being answered now.
+#[derive(Clone, Default)]
+pub struct Active(Arc<AtomicUsize>);
+
+impl Active {
+    pub fn count(&self) -> usize {
+        self.0.load(Ordering::Acquire)
+    }
+
+    fn enter(&self) -> Busy {
+        self.0.fetch_add(1, Ordering::AcqRel);
+        Busy(self.clone())
+    }
+}
+
+/// Held while a request is being answered.
+pub struct Busy(Active);
+
+impl Drop for Busy {
+    fn drop(&mut self) {
+        self.0.0.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+/// What is known of one request.
+pub struct Request {
+    /// The client's own, or one of ours.
+    pub id: HeaderValue,
+    pub route: Option<Route>,
+    pub tokens: Tokens,
+    /// Bytes of a passed body so far.
+    passed_bytes: usize,
+    _busy: Busy,
+}
+
+/// A client's id is kept if it is short and plain.
+fn request_id(head: &RequestHeader) -> HeaderValue {
+    let plain = |value: &&HeaderValue| {
+        (1..=128).contains(&value.len()) && value.as_bytes().iter().all(|byte| (0x21..0x7f).contains(byte))
+    };
+    match head.headers.get("x-request-id").filter(plain) {
+        Some(id) => id.clone(),
+        None => {
+            let id = format!("req_{:032x}", fastrand::u128(..));
+            HeaderValue::try_from(id).unwrap_or_else(|_| HeaderValue::from_static("req_0"))
+        }
+    }
+}
+
+impl Proxy {
+    async fn held(&self, session: &mut Session, route: Route, request: &mut Request) -> Result<()> {
+        let ask = match downstream::read_ask(session, route, request, &self.server, &self.tenants).await {
+            Ok(ask) => Arc::new(ask),
+            Err(Interrupted::Gone) => return Err(downstream::gone()),
+            Err(Interrupted::Refused(refusal)) => return self.refuse(session, request, &refusal).await,
+        };
+        let outcome = tokio::select! {
+            biased;
+            outcome = self.chain.run(ask.clone()) => outcome,
+            () = downstream::until_gone(session) => {
+                self.metrics.failed(&ask, &request.tokens, "abandoned");
+                return Err(downstream::gone());
+            }
+        };
+        match outcome {
+            Ok(reply) => {
+                let status = reply.status;
+                let end = downstream::write_reply(session, route, request, reply).await;
+                self.metrics.ended(&ask, &request.tokens, status, end.as_ref().map_err(|error| &**error));
+                end.map(|_| ())
+            }
+            Err(refusal) => {
+                self.metrics.failed(&ask, &request.tokens, refusal.reason.label());
+                self.refuse(session, request, &refusal).await
+            }
+        }
+    }
+
+    async fn refuse(&self, session: &mut Session, request: &Request, refusal: &Refusal) -> Result<()> {
+        let id = request.id.to_str().unwrap_or_default();
+        let internal = refusal.internal.as_deref().unwrap_or_default();
+        match refusal.reason.fault() {
+            outrigger_filters::Fault::Client => {
+                tracing::debug!(request_id = id, reason = refusal.reason.label(), internal, "refused");
+            }
+            _ => tracing::warn!(request_id = id, reason = refusal.reason.label(), internal, "failed"),
+        }
+        downstream::write_refusal(session, request.route, request, refusal).await
+    }
+}
+
+#[async_trait]
+impl ProxyHttp for Proxy {
+    type CTX = Option<Request>;
+
+    fn new_ctx(&self) -> Self::CTX {
+        None
+    }
+
+    fn init_downstream_modules(&self, _modules: &mut pingora::modules::http::HttpModules) {
+        // None: Pingora's default brings response compression, which would hold tokens back.
+    }
+
+    async fn early_request_filter(&self, session: &mut Session, ctx: &mut Self::CTX) -> Result<()> {
+        guarded(session, Guarded::head_is_read);
+        let client = session.as_downstream_mut();
+        client.set_write_timeout(Some(self.server.write_timeout_ms.duration()));
+        client.set_pipelining_enabled(true);
+        if client.get_keepalive().is_some() {
+            client.set_keepalive(Some(self.server.idle_timeout_secs.get()));
+        }
+        *ctx = Some(Request {
+            id: request_id(session.req_header()),
+            route: None,
+            tokens: Tokens::begin(),
+            passed_bytes: 0,
+            _busy: self.active.enter(),
+        });
+        Ok(())
+    }
+
+    async fn request_filter(&self, session: &mut Session, ctx: &mut Self::CTX) -> Result<bool> {
+        let Some(request) = ctx.as_mut() else { return Err(Error::new(ErrorType::InternalError)) };
+        let head = session.req_header();
+        let fate = form::check(head, self.server.max_head_bytes.get())
+            .and_then(|()| fate(&head.method, head.uri.path(), &self.server.passed));
+        match fate {
+            Ok(Fate::Held(route)) => {
+                request.route = Some(route);
+                self.held(session, route, request).await?;
+                Ok(true)
+            }
+            Ok(Fate::Passed) => {
+                let identity = identity::tenant(&self.tenants.from, &head.headers);
+                let too_large = declared_length(head).is_some_and(|length| length > self.server.max_body_bytes.get());
+                let limit = self.server.max_body_bytes.get();
+                match identity.map(|_| too_large) {
+                    Ok(false) => Ok(false),
+                    Ok(true) => {
+                        self.refuse(session, request, &Reason::BodyTooLarge { limit }.into()).await.map(|()| true)
+                    }
+                    Err(reason) => self.refuse(session, request, &reason.into()).await.map(|()| true),
+                }
+            }
+            Err(reason) => {
+                self.refuse(session, request, &reason.into()).await?;
+                Ok(true)
+            }
+        }
+    }
+
+    async fn upstream_peer(&self, _session: &mut Session, _ctx: &mut Self::CTX) -> Result<Box<HttpPeer>> {
+        let upstream = self.backends.first().ok_or_else(|| Error::new(ErrorType::InternalError))?;
+        match upstream.peer().await {
+            Ok(peers) => {
+                let mut peer = HttpPeer::clone(&peers.usual);
+                peer.options.read_timeout = Some(self.backends.whole_deadline());
+                Ok(Box::new(peer))
+            }
+            Err(error) => Error::e_because(ErrorType::ConnectError, "resolving the backend's name", error),
+        }
+    }
+
+    async fn upstream_request_filter(
+        &self,
+        _session: &mut Session,
+        head: &mut RequestHeader,
+        ctx: &mut Self::CTX,
+    ) -> Result<()> {
+        let upstream = self.backends.first().ok_or_else(|| Error::new(ErrorType::InternalError))?;
+        head.insert_header(HOST, upstream.host.clone())?;
+        if let Some(request) = ctx {
+            head.insert_header("x-request-id", request.id.clone())?;
+        }
+        if let Some(key) = &upstream.api_key {
+            let in_api_key = head.headers.contains_key(identity::API_KEY);
+            put_key(head, key, in_api_key)?;
+        }
+        let target = head.uri.path_and_query().map_or("/", PathAndQuery::as_str);
+        let target = format!("{}{target}", upstream.url.prefix);
+        head.set_raw_path(target.as_bytes())
+    }
+
+    async fn request_body_filter(
+        &self,
+        _session: &mut Session,
+        body: &mut Option<Bytes>,
+        end: bool,
+        ctx: &mut Self::CTX,
+    ) -> Result<()> {
+        if end && body.as_ref().is_some_and(Bytes::is_empty) {
+            // An empty last DATA frame would be written as a last chunk, and then a second one behind
+            // it, which spoils the next request on the pooled connection (Pingora issue 935).
+            *body = None;
+        }
+        if let (Some(request), Some(bytes)) = (ctx, body) {
+            request.passed_bytes += bytes.len();
+            if request.passed_bytes > self.server.max_body_bytes.get() {
+                return Error::e_explain(ErrorType::HTTPStatus(413), "the body is too large");
+            }
+        }
+        Ok(())
+    }
+
+    async fn response_filter(
+        &self,
+        _session: &mut Session,
+        head: &mut ResponseHeader,
+        ctx: &mut Self::CTX,
+    ) -> Result<()> {
+        if let Some(request) = ctx {
+            head.insert_header("x-request-id", request.id.clone())?;
+        }
+        Ok(())
+    }
+
+    async fn logging(&self, session: &mut Session, _error: Option<&Error>, _ctx: &mut Self::CTX) {
+        guarded(session, Guarded::request_is_over);
+    }
+
+    fn suppress_error_log(&self, _session: &Session, _ctx: &Self::CTX, error: &Error) -> bool {
+        // What we refuse or break off is logged where it happens; a client that goes is no error.
+        matches!(error.esource(), ErrorSource::Downstream) || matches!(error.etype(), ErrorType::Custom(_))
+    }
+
+    async fn fail_to_proxy(&self, session: &mut Session, error: &Error, ctx: &mut Self::CTX) -> FailToProxy {
+        let reason = match (error.etype(), error.esource()) {
+            (ErrorType::HTTPStatus(413), _) => Reason::BodyTooLarge { limit: self.server.max_body_bytes.get() },
+            (_, ErrorSource::Downstream) => return FailToProxy { error_code: 0, can_reuse_downstream: false },
+            (ErrorType::ConnectTimedout | ErrorType::ConnectError | ErrorType::ConnectRefused, _)
+            | (ErrorType::ConnectNoRoute | ErrorType::TLSHandshakeFailure | ErrorType::TLSHandshakeTimedout, _) => {
+                Reason::Unreachable
+            }
+            (ErrorType::ReadTimedout | ErrorType::WriteTimedout, _) => Reason::AnswerTimeout,
+            (_, ErrorSource::Upstream) => Reason::BackendCut,
+            _ => Reason::Lost,
+        };
+        let error_code = reason.status().as_u16();
+        if session.response_written().is_none()
+            && let Some(request) = ctx
+        {
+            let refusal = Refusal::because(reason, error);
+            session.set_keepalive(None);
+            // A client that cannot be told has gone.
+            let _ = self.refuse(session, request, &refusal).await;
+        }
+        FailToProxy { error_code, can_reuse_downstream: false }
+    }
+}
+
+fn declared_length(head: &RequestHeader) -> Option<usize> {
+    head.headers.get(http::header::CONTENT_LENGTH)?.to_str().ok()?.trim().parse().ok()
+}
+
+/// Tells the connection's guard where the request stands; HTTP/2 has none.
+fn guarded(session: &Session, tell: fn(&Guarded)) {
+    if let Some(http1) = session.as_downstream().as_http1()
+        && let Some(connection) = (**http1.stream()).as_any().downcast_ref::<Guarded>()
+    {
+        tell(connection);
+    }
+}

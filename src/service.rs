@@ -1,0 +1,182 @@
+//! The process: its listeners, its threads, its end.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use anyhow::Context as _;
+use async_trait::async_trait;
+use outrigger_filters as filters;
+use pingora::apps::HttpServerOptions;
+use pingora::apps::http_app::HttpServer;
+use pingora::listeners::tls::TlsSettings;
+use pingora::protocols::http::v2::server::{H2Options, default_h2_options};
+use pingora::proxy::{HttpProxy, http_proxy};
+use pingora::server::configuration::ServerConf;
+use pingora::server::{RunArgs, Server, ShutdownWatch};
+use pingora::services::background::{BackgroundService, background_service};
+use pingora::services::listening::Service;
+
+use crate::admin::{self, Admin};
+use crate::backend::Backends;
+use crate::config::Config;
+use crate::guard::Guard;
+use crate::proxy::{Active, Proxy};
+use crate::telemetry::{Metrics, ServerMetrics, start_logging};
+
+/// Whether requests are welcome.
+#[derive(Clone)]
+pub struct Readiness {
+    listen: SocketAddr,
+    draining: Arc<AtomicBool>,
+}
+
+impl Readiness {
+    /// What stands in the way, if anything.
+    pub async fn obstacle(&self) -> Option<&'static str> {
+        if self.draining.load(Ordering::Acquire) {
+            return Some("draining");
+        }
+        let connect = tokio::net::TcpStream::connect(reachable(self.listen));
+        match tokio::time::timeout(Duration::from_secs(1), connect).await {
+            Ok(Ok(_)) => None,
+            _ => Some("the clients' port does not answer yet"),
+        }
+    }
+}
+
+fn reachable(address: SocketAddr) -> SocketAddr {
+    let ip = match address.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
+        IpAddr::V6(ip) if ip.is_unspecified() => IpAddr::V6(Ipv6Addr::LOCALHOST),
+        ip => ip,
+    };
+    SocketAddr::new(ip, address.port())
+}
+
+/// Serves until told to stop.
+pub fn run(mut config: Config) -> anyhow::Result<()> {
+    start_logging(&config.telemetry).context("telemetry.log_level")?;
+    config.server.listen = free(config.server.listen).context("server.listen")?;
+    config.server.admin = free(config.server.admin).context("server.admin")?;
+    let metrics = Metrics::new().context("setting up the metrics")?;
+    let active = Active::default();
+    let draining = Arc::<AtomicBool>::default();
+
+    let conf = Arc::new(server_conf(&config));
+    let mut server = Server::new_with_opt_and_conf(None, server_conf(&config));
+    server.bootstrap();
+    server.add_service(clients_service(&config, &conf, &metrics, active.clone())?);
+    let readiness = Readiness { listen: config.server.listen, draining: draining.clone() };
+    let admin = Admin { registry: metrics.registry.clone(), readiness };
+    let app = Arc::new(HttpServer::new_app(admin));
+    server.add_service(background_service("admin", admin::Service { app, listen: config.server.admin }));
+    let drain = Drain { draining, active, time: Duration::from_secs(config.server.drain_secs) };
+    server.add_service(background_service("drain", drain));
+
+    tracing::info!(
+        listen = %config.server.listen,
+        admin = %config.server.admin,
+        backend = %config.backends.iter().map(|backend| backend.url.authority.as_str()).collect::<Vec<_>>().join(","),
+        version = env!("CARGO_PKG_VERSION"),
+        "outrigger listens"
+    );
+    server.run(RunArgs::default());
+    Ok(())
+}
+
+fn clients_service(
+    config: &Config,
+    conf: &Arc<ServerConf>,
+    metrics: &Metrics,
+    active: Active,
+) -> anyhow::Result<Service<Guard<HttpProxy<Proxy>>>> {
+    let backends = Arc::new(Backends::new(config)?);
+    let rooms = filters::Config { dedup: config.dedup.clone(), latency: config.latency.clone() };
+    let proxy = Proxy {
+        server: config.server.clone(),
+        tenants: config.tenants.clone(),
+        chain: filters::chain(&rooms, &metrics.meter, backends.clone()),
+        backends,
+        metrics: ServerMetrics::new(&metrics.meter),
+        active,
+    };
+    let mut app = http_proxy(conf, proxy);
+    let mut options = HttpServerOptions::default();
+    options.h2c = true;
+    options.h2_idle_timeout = Some(Duration::from_secs(config.server.idle_timeout_secs.get()));
+    app.server_options = Some(options);
+    app.h2_options = Some(h2_options(config));
+    let head_timeout = config.server.head_timeout_ms.duration();
+    let mut service = Service::new("clients".to_owned(), Guard { app: Arc::new(app), head_timeout });
+    let listen = config.server.listen.to_string();
+    match (&config.server.tls_cert, &config.server.tls_key) {
+        (Some(cert), Some(key)) => {
+            let mut tls = TlsSettings::intermediate(&cert.display().to_string(), &key.display().to_string())
+                .map_err(|error| anyhow::anyhow!("server.tls_cert: {error}"))?;
+            tls.enable_h2();
+            service.add_tls_with_settings(&listen, None, tls);
+        }
+        _ => service.add_tcp(&listen),
+    }
+    Ok(service)
+}
+
+fn h2_options(config: &Config) -> H2Options {
+    let mut options = default_h2_options();
+    options
+        .max_header_list_size(u32::try_from(config.server.max_head_bytes.get()).unwrap_or(u32::MAX))
+        .max_concurrent_streams(config.server.max_streams)
+        // A prompt of a megabyte need not wait for a round trip every 64 KiB.
+        .initial_window_size(1024 * 1024)
+        .initial_connection_window_size(4 * 1024 * 1024);
+    options
+}
+
+fn server_conf(config: &Config) -> ServerConf {
+    let cores = || std::thread::available_parallelism().map_or(1, usize::from);
+    ServerConf {
+        threads: if config.server.threads == 0 { cores() } else { config.server.threads },
+        // A bound behind our own: see Drain.
+        grace_period_seconds: Some(config.server.drain_secs.saturating_add(1)),
+        graceful_shutdown_timeout_seconds: Some(1),
+        upstream_keepalive_pool_size: 256,
+        ca_file: config.backends.first().and_then(|backend| backend.ca_file.as_ref()).map(|f| f.display().to_string()),
+        ..ServerConf::default()
+    }
+}
+
+/// An address that can be listened on now; port 0 becomes a free one. Pingora would only panic in a thread.
+fn free(address: SocketAddr) -> anyhow::Result<SocketAddr> {
+    let listener = TcpListener::bind(address).with_context(|| format!("cannot listen on {address}"))?;
+    Ok(listener.local_addr()?)
+}
+
+/// After SIGTERM: not ready any more, and an end once the requests in flight have ended or their time is over.
+struct Drain {
+    draining: Arc<AtomicBool>,
+    active: Active,
+    time: Duration,
+}
+
+#[async_trait]
+impl BackgroundService for Drain {
+    async fn start(&self, mut shutdown: ShutdownWatch) {
+        if shutdown.wait_for(|over| *over).await.is_err() {
+            return;
+        }
+        self.draining.store(true, Ordering::Release);
+        tracing::info!(in_flight = self.active.count(), "draining");
+        let idle = async {
+            while self.active.count() > 0 {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        if tokio::time::timeout(self.time, idle).await.is_err() {
+            tracing::warn!(in_flight = self.active.count(), "the time to drain is over");
+        }
+        // Pingora would sit out the whole time even with nothing left to wait for.
+        std::process::exit(0);
+    }
+}
