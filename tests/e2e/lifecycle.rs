@@ -1,0 +1,137 @@
+//! From the start to the end of a process, and what it says meanwhile.
+
+use std::time::Duration;
+
+use http_body_util::BodyExt;
+use serde_json::json;
+use tokio::net::TcpStream;
+use tokio::time::{Instant, sleep};
+
+use crate::support::{CHAT, Client, Outrigger, Simulator, ask, chat, command, get, post, read, request, stream};
+
+#[tokio::test]
+async fn sigterm_lets_a_stream_end_and_then_the_process() {
+    let simulator = Simulator::start(&[]);
+    let mut outrigger = Outrigger::before(&simulator, &[]).await;
+    let mut client = Client::http1(outrigger.address).await;
+    let body = stream(json!({ "gap_ms": 20, "tokens": 50 })).to_string();
+    let mut response = client.send(request(outrigger.address, CHAT, &[], body)).await.unwrap();
+    response.frame().await.unwrap().unwrap();
+    let idle = Client::http1(outrigger.address).await;
+    outrigger.process.signal(15);
+    sleep(Duration::from_millis(300)).await;
+    assert_eq!(get(outrigger.admin, "/readyz").await.status, 503);
+    assert_eq!(get(outrigger.admin, "/livez").await.status, 200);
+    assert!(TcpStream::connect(outrigger.address).await.is_err(), "it takes no more connections");
+    let answer = read(response).await;
+    assert!(answer.complete && answer.text().contains(".49 "), "the stream in flight ends as it should");
+    let over = Instant::now();
+    assert_eq!(outrigger.process.ended(Duration::from_secs(5)).await, Some(0));
+    assert!(over.elapsed() < Duration::from_secs(2), "it waits for nothing more: {:?}", over.elapsed());
+    drop(idle);
+}
+
+#[tokio::test]
+async fn the_time_to_drain_is_limited() {
+    let simulator = Simulator::start(&[]);
+    let mut outrigger = Outrigger::before(&simulator, &[("SERVER__DRAIN_SECS", "1")]).await;
+    let mut client = Client::http1(outrigger.address).await;
+    let body = stream(json!({ "gap_ms": 100, "tokens": 1000 })).to_string();
+    let response = client.send(request(outrigger.address, CHAT, &[], body)).await.unwrap();
+    outrigger.process.signal(15);
+    assert_eq!(outrigger.process.ended(Duration::from_secs(5)).await, Some(0));
+    assert!(!read(response).await.complete, "what is cut is seen to be cut");
+}
+
+#[tokio::test]
+async fn a_port_that_is_taken_is_said_and_ends_the_process() {
+    let simulator = Simulator::start(&[]);
+    let (listen, backend) = (simulator.address.to_string(), format!("http://{}", simulator.address));
+    for key in ["LISTEN", "ADMIN"] {
+        let settings = [("OUTRIGGER_BACKEND", backend.as_str()), (&format!("OUTRIGGER__SERVER__{key}"), &listen)];
+        let (code, _, error) = command(&[], &settings);
+        assert_eq!(code, 1);
+        let expected = format!("server.{}: cannot listen on {listen}", key.to_lowercase());
+        assert!(error.contains(&expected), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn metrics_have_the_conventions_names_units_and_buckets() {
+    let simulator = Simulator::start(&[]);
+    let outrigger = Outrigger::before(&simulator, &[]).await;
+    ask(outrigger.address, stream(json!({ "tokens": 5, "gap_ms": 2 }))).await;
+    ask(outrigger.address, chat(json!({}))).await;
+    ask(outrigger.address, chat(json!({ "status": 500 }))).await;
+    post(outrigger.address, "/v1/embeddings", &[], r#"{"model":"sim","input":"x"}"#).await;
+    let text = get(outrigger.admin, "/metrics").await.text();
+    for (name, buckets) in [
+        (
+            "gen_ai_server_request_duration_seconds",
+            "0.01 0.02 0.04 0.08 0.16 0.32 0.64 1.28 2.56 5.12 10.24 20.48 40.96 81.92",
+        ),
+        (
+            "gen_ai_server_time_to_first_token_seconds",
+            "0.001 0.005 0.01 0.02 0.04 0.06 0.08 0.1 0.25 0.5 0.75 1 2.5 5 7.5 10",
+        ),
+        ("gen_ai_server_time_per_output_token_seconds", "0.01 0.025 0.05 0.075 0.1 0.15 0.2 0.3 0.4 0.5 0.75 1 2.5"),
+        (
+            "gen_ai_client_operation_duration_seconds",
+            "0.01 0.02 0.04 0.08 0.16 0.32 0.64 1.28 2.56 5.12 10.24 20.48 40.96 81.92",
+        ),
+        (
+            "gen_ai_client_operation_time_to_first_chunk_seconds",
+            "0.01 0.02 0.04 0.08 0.16 0.32 0.64 1.28 2.56 5.12 10.24 20.48 40.96 81.92",
+        ),
+        (
+            "gen_ai_client_operation_time_per_output_chunk_seconds",
+            "0.01 0.02 0.04 0.08 0.16 0.32 0.64 1.28 2.56 5.12 10.24 20.48 40.96 81.92",
+        ),
+    ] {
+        let series = format!(
+            "{name}_bucket{{gen_ai_operation_name=\"chat\",gen_ai_provider_name=\"openai\",gen_ai_request_model=\"sim\",le=\""
+        );
+        let found: Vec<&str> = text
+            .lines()
+            .filter_map(|line| line.strip_prefix(series.as_str())?.split('"').next())
+            .filter(|bound| *bound != "+Inf")
+            .collect();
+        assert_eq!(found.join(" "), buckets, "{name}");
+    }
+    assert!(text.contains("gen_ai_operation_name=\"embeddings\""));
+    assert!(text.contains("error_type=\"500\""), "an error has its type");
+    for room in ["dedup", "latency", "backend"] {
+        let count = outrigger.metric(&format!("outrigger_filter_duration_seconds_count{{filter=\"{room}\"}}")).await;
+        assert_eq!(count, Some(4.0), "{room}");
+    }
+    assert_eq!(outrigger.metric("outrigger_dedup_requests_total{role=\"leader\"}").await, Some(4.0));
+}
+
+#[tokio::test]
+async fn neither_keys_nor_prompts_are_in_logs_or_metrics() {
+    let simulator = Simulator::start(&[]);
+    let outrigger = Outrigger::before(&simulator, &[("TELEMETRY__LOG_LEVEL", "debug")]).await;
+    let key = [("authorization", "Bearer canary-key-1")];
+    for body in [
+        r#"{"model":"sim","messages":[{"role":"user","content":"canary-prompt"}]}"#,
+        r#"{"model":"sim","messages":["canary-prompt","#,
+        r#"{"model":"sim","messages":[{"canary-prompt":1,"canary-prompt":2}]}"#,
+        r#"{"model":"sim","messages":[],"sim":{"fault":"cut_before"}}"#,
+        r#"{"model":"sim","stream":true,"messages":["canary-prompt"],"sim":{"fault":"cut","at":1}}"#,
+    ] {
+        post(outrigger.address, CHAT, &key, body).await;
+    }
+    get(outrigger.address, "/v1/models?key=canary-key-1").await;
+    let seen = outrigger.log() + &get(outrigger.admin, "/metrics").await.text();
+    assert!(seen.contains("outrigger listens"));
+    assert!(!seen.contains("canary"), "{:?}", seen.lines().find(|line| line.contains("canary")));
+}
+
+#[tokio::test]
+async fn the_admin_port_answers_what_it_knows_and_nothing_else() {
+    let simulator = Simulator::start(&[]);
+    let outrigger = Outrigger::before(&simulator, &[]).await;
+    assert_eq!(get(outrigger.admin, "/livez").await.status, 200);
+    assert_eq!(get(outrigger.admin, "/v1/models").await.status, 404);
+    assert_eq!(post(outrigger.admin, "/metrics", &[], "").await.status, 405);
+}

@@ -1,0 +1,15 @@
+//! End to end: the real binary in front of the simulator, over real sockets.
+//!
+//! `cargo build --workspace` must have made the simulator; `make test` does.
+
+#![expect(clippy::disallowed_methods, reason = "a test owns its tasks: they end with its runtime")]
+
+mod backend;
+mod command_line;
+mod conformance;
+mod dedup;
+mod http2;
+mod lifecycle;
+mod streams;
+mod support;
+mod tls;

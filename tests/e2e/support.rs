@@ -1,0 +1,320 @@
+//! The parts under test as processes, and clients that see every byte.
+
+use std::io::{BufRead, BufReader, Read};
+use std::net::{SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderMap, Request, StatusCode};
+use http_body_util::{BodyExt, Full};
+use hyper::body::Incoming;
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use serde_json::Value;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::time::{Instant, sleep, timeout};
+
+/// A process that ends with the test.
+pub struct Process {
+    child: Child,
+}
+
+impl Process {
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Sends a signal by number: 15 is SIGTERM.
+    pub fn signal(&self, signal: i32) {
+        let sent = Command::new("kill").arg(format!("-{signal}")).arg(self.id().to_string()).status();
+        assert!(sent.is_ok_and(|status| status.success()), "the process is there to be signalled");
+    }
+
+    /// The exit code, if it ends in time.
+    pub async fn ended(&mut self, within: Duration) -> Option<i32> {
+        let until = Instant::now() + within;
+        while Instant::now() < until {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                return status.code();
+            }
+            sleep(Duration::from_millis(10)).await;
+        }
+        None
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+pub struct Simulator {
+    _process: Process,
+    pub address: SocketAddr,
+}
+
+fn beside(name: &str) -> PathBuf {
+    let path = Path::new(env!("CARGO_BIN_EXE_outrigger")).with_file_name(name);
+    assert!(path.exists(), "{} is not built: run `cargo build --workspace` (make test does)", path.display());
+    path
+}
+
+impl Simulator {
+    pub fn start(arguments: &[&str]) -> Self {
+        let mut child = Command::new(beside("outrigger-sim"))
+            .args(["--listen", "127.0.0.1:0"])
+            .args(arguments)
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        let address = line.trim().rsplit("//").next().and_then(|address| address.parse().ok());
+        let address = address.unwrap_or_else(|| panic!("the simulator said {line:?}"));
+        Simulator { _process: Process { child }, address }
+    }
+
+    pub async fn stats(&self) -> Value {
+        get(self.address, "/sim/stats").await.json()
+    }
+
+    /// Waits until a counter has a value, then gives all of them.
+    pub async fn until(&self, counter: &str, value: u64) -> Value {
+        let until = Instant::now() + Duration::from_secs(10);
+        loop {
+            let stats = self.stats().await;
+            if stats[counter] == value {
+                return stats;
+            }
+            assert!(Instant::now() < until, "{counter} never became {value}: {stats}");
+            sleep(Duration::from_millis(5)).await;
+        }
+    }
+}
+
+pub struct Outrigger {
+    pub process: Process,
+    pub address: SocketAddr,
+    pub admin: SocketAddr,
+    log: PathBuf,
+}
+
+pub fn free_port() -> SocketAddr {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
+}
+
+impl Outrigger {
+    /// In front of a simulator, with more settings by environment: `("SERVER__THREADS", "1")`.
+    pub async fn before(simulator: &Simulator, settings: &[(&str, &str)]) -> Self {
+        let url = format!("http://{}", simulator.address);
+        Self::start(&[&[("BACKENDS__0__URL", url.as_str())], settings].concat()).await
+    }
+
+    pub async fn start(settings: &[(&str, &str)]) -> Self {
+        let (address, admin) = (free_port(), free_port());
+        let log = std::env::temp_dir().join(format!("outrigger-e2e-{}-{}.log", std::process::id(), address.port()));
+        let mut command = Command::new(env!("CARGO_BIN_EXE_outrigger"));
+        command
+            .env("OUTRIGGER__SERVER__LISTEN", address.to_string())
+            .env("OUTRIGGER__SERVER__ADMIN", admin.to_string())
+            .stderr(std::fs::File::create(&log).unwrap());
+        for (key, value) in settings {
+            command.env(format!("OUTRIGGER__{key}"), value);
+        }
+        let outrigger = Outrigger { process: Process { child: command.spawn().unwrap() }, address, admin, log };
+        outrigger.until_ready().await;
+        outrigger
+    }
+
+    async fn until_ready(&self) {
+        let until = Instant::now() + Duration::from_secs(20);
+        loop {
+            if TcpStream::connect(self.admin).await.is_ok() && get(self.admin, "/readyz").await.status == StatusCode::OK
+            {
+                return;
+            }
+            assert!(Instant::now() < until, "it never became ready: {}", self.log());
+            sleep(Duration::from_millis(10)).await;
+        }
+    }
+
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(&self.log).unwrap_or_default()
+    }
+
+    pub async fn metric(&self, beginning: &str) -> Option<f64> {
+        let text = get(self.admin, "/metrics").await.text();
+        let line = text.lines().find(|line| line.starts_with(beginning))?;
+        line.rsplit(' ').next()?.parse().ok()
+    }
+}
+
+impl Drop for Outrigger {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("--- the log of the proxy:\n{}", self.log());
+        }
+        let _ = std::fs::remove_file(&self.log);
+    }
+}
+
+/// An answer read to its end.
+#[derive(Debug)]
+pub struct Answer {
+    pub status: StatusCode,
+    pub headers: HeaderMap,
+    pub body: Bytes,
+    /// Whether the body ended as its framing says it should.
+    pub complete: bool,
+}
+
+impl Answer {
+    pub fn text(&self) -> String {
+        String::from_utf8_lossy(&self.body).into_owned()
+    }
+
+    pub fn json(&self) -> Value {
+        serde_json::from_slice(&self.body).unwrap_or_else(|error| panic!("{error} in {:?}", self.text()))
+    }
+
+    pub fn header(&self, name: &str) -> &str {
+        self.headers.get(name).map_or("", |value| value.to_str().unwrap())
+    }
+}
+
+/// One connection of a client; hyper frames and unframes.
+pub enum Client {
+    Http1(hyper::client::conn::http1::SendRequest<Full<Bytes>>),
+    Http2(hyper::client::conn::http2::SendRequest<Full<Bytes>>),
+}
+
+impl Client {
+    pub async fn http1(address: SocketAddr) -> Self {
+        let stream = TcpStream::connect(address).await.unwrap();
+        stream.set_nodelay(true).unwrap();
+        let (sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.unwrap();
+        tokio::spawn(connection);
+        Client::Http1(sender)
+    }
+
+    pub async fn http2(address: SocketAddr) -> Self {
+        let stream = TcpStream::connect(address).await.unwrap();
+        stream.set_nodelay(true).unwrap();
+        Self::http2_over(TokioIo::new(stream)).await
+    }
+
+    pub async fn http2_over<T: hyper::rt::Read + hyper::rt::Write + Send + Unpin + 'static>(io: T) -> Self {
+        let (sender, connection) = hyper::client::conn::http2::handshake(TokioExecutor::new(), io).await.unwrap();
+        tokio::spawn(connection);
+        Client::Http2(sender)
+    }
+
+    pub async fn send(&mut self, request: Request<Full<Bytes>>) -> hyper::Result<hyper::Response<Incoming>> {
+        match self {
+            Client::Http1(sender) => {
+                sender.ready().await?;
+                sender.send_request(request).await
+            }
+            Client::Http2(sender) => sender.send_request(request).await,
+        }
+    }
+
+    pub async fn ask(&mut self, address: SocketAddr, body: impl Into<Bytes>) -> Answer {
+        let response = self.send(request(address, CHAT, &[], body)).await.unwrap();
+        read(response).await
+    }
+}
+
+pub const CHAT: &str = "/v1/chat/completions";
+
+pub fn request(
+    address: SocketAddr,
+    path: &str,
+    headers: &[(&str, &str)],
+    body: impl Into<Bytes>,
+) -> Request<Full<Bytes>> {
+    let body: Bytes = body.into();
+    let uri = format!("http://{address}{path}");
+    let mut request = Request::post(uri).header("host", address.to_string()).header("content-type", "application/json");
+    for (name, value) in headers {
+        request = request.header(*name, *value);
+    }
+    request.body(Full::new(body)).unwrap()
+}
+
+pub async fn read(response: hyper::Response<Incoming>) -> Answer {
+    let (head, mut body) = response.into_parts();
+    let (mut bytes, mut complete) = (Vec::new(), true);
+    while let Some(frame) = body.frame().await {
+        match frame {
+            Ok(frame) => bytes.extend_from_slice(frame.data_ref().unwrap_or(&Bytes::new())),
+            Err(_) => {
+                complete = false;
+                break;
+            }
+        }
+    }
+    Answer { status: head.status, headers: head.headers, body: bytes.into(), complete }
+}
+
+pub async fn post(address: SocketAddr, path: &str, headers: &[(&str, &str)], body: impl Into<Bytes>) -> Answer {
+    let mut client = Client::http1(address).await;
+    read(client.send(request(address, path, headers, body)).await.unwrap()).await
+}
+
+pub async fn ask(address: SocketAddr, body: Value) -> Answer {
+    post(address, CHAT, &[], body.to_string()).await
+}
+
+pub async fn get(address: SocketAddr, path: &str) -> Answer {
+    let mut client = Client::http1(address).await;
+    let request = Request::get(path).header("host", address.to_string()).body(Full::new(Bytes::new())).unwrap();
+    read(client.send(request).await.unwrap()).await
+}
+
+/// Sends bytes as they are and reads until the other side closes or falls silent.
+pub async fn raw(address: SocketAddr, bytes: &[u8], silence: Duration) -> Vec<u8> {
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    // A server that refuses early may close while we still write.
+    let _ = stream.write_all(bytes).await;
+    let mut answer = Vec::new();
+    let mut buffer = [0; 16 * 1024];
+    while let Ok(Ok(count)) = timeout(silence, stream.read(&mut buffer)).await {
+        if count == 0 {
+            break;
+        }
+        answer.extend_from_slice(&buffer[..count]);
+    }
+    answer
+}
+
+/// A chat request with controls for the simulator.
+pub fn chat(sim: Value) -> Value {
+    serde_json::json!({ "model": "sim", "messages": [{ "role": "user", "content": "hello" }], "sim": sim })
+}
+
+/// The same, streamed.
+pub fn stream(sim: Value) -> Value {
+    let mut body = chat(sim);
+    body["stream"] = true.into();
+    body
+}
+
+/// Runs the command line tool and gives its exit code, standard output and standard error.
+pub fn command(arguments: &[&str], environment: &[(&str, &str)]) -> (i32, String, String) {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_outrigger"))
+        .args(arguments)
+        .envs(environment.iter().copied())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let (mut out, mut err) = (String::new(), String::new());
+    child.stdout.take().unwrap().read_to_string(&mut out).unwrap();
+    child.stderr.take().unwrap().read_to_string(&mut err).unwrap();
+    (child.wait().unwrap().code().unwrap_or(-1), out, err)
+}
