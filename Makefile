@@ -1,0 +1,64 @@
+# The two commands that matter: `make run` and `make test`. Each installs what it needs.
+
+SHELL := /bin/bash
+export PATH := $(HOME)/.cargo/bin:$(PATH)
+CARGO ?= cargo
+
+# The backend that `make run` stands in front of; empty: the simulator.
+BACKEND ?=
+# The profile that `make run` builds: dev is quick to build and shared with the tests, release is fast.
+PROFILE ?= dev
+BIN = target/$(if $(filter dev,$(PROFILE)),debug,$(PROFILE))
+
+.PHONY: help run sim build test test-rust test-sdk test-llama lint contract bench setup setup-test
+
+help:
+	@echo "make run                          Outrigger in front of the simulator, on 127.0.0.1:8080"
+	@echo "make run BACKEND=http://host:8000 Outrigger in front of your model server"
+	@echo "make test                         every test"
+	@echo "make sim                          the simulated model server alone, on 127.0.0.1:8000"
+	@echo "make contract                     the openai SDK's own tests through Outrigger"
+	@echo "make bench                        the figures of the README, made again"
+	@echo "make build                        the release binaries"
+
+setup:
+	@scripts/setup build
+
+setup-test:
+	@scripts/setup test
+
+run: setup
+	$(CARGO) build --profile $(PROFILE) --workspace --bins
+	@scripts/run $(BIN) $(BACKEND)
+
+sim: setup
+	$(CARGO) build --profile $(PROFILE) -p outrigger-loadtests
+	$(BIN)/outrigger-sim --listen 127.0.0.1:8000 --ttft-ms 200 --gap-ms 30
+
+build: setup
+	$(CARGO) build --release --workspace --bins --example bare_pingora
+
+test: setup-test lint test-rust test-sdk test-llama
+
+lint: setup
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
+
+test-rust: setup
+	$(CARGO) build --workspace --bins --locked
+	$(CARGO) test --workspace --locked
+
+test-sdk: setup-test
+	$(CARGO) build --workspace --bins --locked
+	tests/sdk/run.sh
+
+test-llama: setup-test
+	$(CARGO) build --workspace --bins --locked
+	tests/llama/run.sh
+
+contract: setup-test
+	$(CARGO) build --workspace --bins --locked
+	tests/contract/run.sh
+
+bench: build
+	scripts/bench
