@@ -5,18 +5,17 @@
 
 mod answer;
 mod peer;
+mod wire;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use bytes::Bytes;
-use http::header::{ACCEPT_ENCODING, AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, HOST, HeaderMap, HeaderValue};
+use http::header::{AUTHORIZATION, HeaderMap, HeaderValue};
 use outrigger_filters as filters;
 use outrigger_filters::{Ask, Reason, Refusal, Reply};
 use pingora::http::RequestHeader;
 use pingora::protocols::http::client::HttpSession;
-use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorType};
 use tokio::time::Instant;
 
@@ -72,16 +71,20 @@ impl Backends {
 
     /// Sends the request and waits for the head of the answer.
     async fn send(&self, upstream: &Upstream, ask: &Ask, fresh: bool) -> Result<Answering, Failed> {
-        let peer = upstream.peer().await.map_err(|error| Failed::before_sending(Reason::Unreachable, error))?;
-        let wanted = if fresh { &*peer.fresh } else { &*peer.usual };
-        let connected = upstream.connector.get_http_session(wanted).await;
-        let (mut session, reused) = connected.map_err(|error| Failed::before_sending(Reason::Unreachable, error))?;
+        let peers = upstream.peer().await.map_err(|error| Failed::before_sending(Reason::Unreachable, error))?;
+        let wanted = if fresh { &*peers.fresh } else { &*peers.usual };
+        let (line, reused) =
+            upstream.wire.line(wanted).await.map_err(|error| Failed::before_sending(Reason::Unreachable, error))?;
         let begun = Instant::now();
-        session.set_write_timeout(Some(self.deadlines.first_token));
+        let (mut session, sent) = line.write(upstream, ask, wanted, self.deadlines.first_token).await;
         session.set_read_timeout(Some(self.deadlines.until_head(ask)));
-        match exchange(&mut session, upstream, ask).await {
-            Ok(()) => Ok(Answering { session, peer: peer.usual.clone(), begun }),
-            Err(error) => Err(Failed::in_exchange(&error, reused)),
+        // A backend may refuse a body before it has it all: then its answer is there to read.
+        match (read_head(&mut session).await, sent) {
+            (Ok(()), _) => {
+                let home = answer::Home { wire: upstream.wire.clone(), peer: peers.usual };
+                Ok(Answering { session, home, begun })
+            }
+            (Err(_), Err(error)) | (Err(error), Ok(())) => Err(Failed::in_exchange(&error, reused)),
         }
     }
 }
@@ -95,7 +98,7 @@ impl Deadlines {
 /// A call whose answer has begun.
 struct Answering {
     session: HttpSession,
-    peer: Arc<HttpPeer>,
+    home: answer::Home,
     begun: Instant,
 }
 
@@ -133,29 +136,13 @@ impl filters::Backend for Backends {
             }
             Err(failed) => return Err(failed.refusal),
         };
-        let mut reply = answer::read(answering, ask, upstream.connector.clone(), self.deadlines).await?;
+        let mut reply = answer::read(answering, ask, self.deadlines).await?;
         reply.headers.insert(BACKEND_HEADER, upstream.name.clone());
         if attempts > 1 {
             reply.headers.insert(ATTEMPTS_HEADER, attempts.into());
         }
         Ok(reply)
     }
-}
-
-async fn exchange(session: &mut HttpSession, upstream: &Upstream, ask: &Ask) -> pingora::Result<()> {
-    session.write_request_header(Box::new(head(upstream, ask)?)).await?;
-    let sent = send_body(session, ask.body.clone()).await;
-    // A backend may refuse a body before it has it all: then its answer is there to read.
-    let read = read_head(session).await;
-    match (sent, read) {
-        (_, Ok(())) => Ok(()),
-        (Err(error), _) | (Ok(()), Err(error)) => Err(error),
-    }
-}
-
-async fn send_body(session: &mut HttpSession, body: Bytes) -> pingora::Result<()> {
-    session.write_request_body(body, true).await?;
-    session.finish_request_body().await
 }
 
 async fn read_head(session: &mut HttpSession) -> pingora::Result<()> {
@@ -167,25 +154,6 @@ async fn read_head(session: &mut HttpSession) -> pingora::Result<()> {
             None => return Error::e_explain(ErrorType::ReadError, "no head came"),
         }
     }
-}
-
-fn head(upstream: &Upstream, ask: &Ask) -> pingora::Result<RequestHeader> {
-    let target = format!("{}{}", upstream.url.prefix, ask.target);
-    let mut head = RequestHeader::build_no_case("POST", target.as_bytes(), Some(ask.headers.len() + 5))?;
-    head.insert_header(HOST, upstream.host.clone())?;
-    for (name, value) in &ask.headers {
-        head.append_header(name, value)?;
-    }
-    if !ask.headers.contains_key(CONTENT_TYPE) {
-        head.insert_header(CONTENT_TYPE, HeaderValue::from_static("application/json"))?;
-    }
-    // An answer that is shared must suit every reader.
-    head.insert_header(ACCEPT_ENCODING, HeaderValue::from_static("identity"))?;
-    head.insert_header(CONTENT_LENGTH, HeaderValue::from(ask.body.len()))?;
-    if let Some(key) = &upstream.api_key {
-        put_key(&mut head, key, ask.headers.contains_key(API_KEY))?;
-    }
-    Ok(head)
 }
 
 /// Puts the backend's own key in place of the client's, where that API looks for it.

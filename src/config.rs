@@ -183,6 +183,13 @@ impl Backend {
         Millis::of(4_000)
     }
 
+    /// The file of authorities to hand to Pingora, which reads one at its start whether it is needed or
+    /// not, and gives up where there is none. A backend in clear text needs none.
+    pub fn authorities(&self) -> Option<String> {
+        let unneeded = (!self.url.tls).then(|| "/dev/null".to_owned());
+        self.ca_file.as_ref().map(|file| file.display().to_string()).or(unneeded)
+    }
+
     pub fn at(url: BackendUrl) -> Self {
         Backend {
             name: Self::default_name(),

@@ -20,7 +20,7 @@ use pingora::services::listening::Service;
 
 use crate::admin::{self, Admin};
 use crate::backend::Backends;
-use crate::config::Config;
+use crate::config::{Backend, Config};
 use crate::guard::Guard;
 use crate::proxy::{Active, Proxy};
 use crate::telemetry::{Metrics, ServerMetrics, start_logging};
@@ -142,7 +142,7 @@ fn server_conf(config: &Config) -> ServerConf {
         grace_period_seconds: Some(config.server.drain_secs.saturating_add(1)),
         graceful_shutdown_timeout_seconds: Some(1),
         upstream_keepalive_pool_size: 256,
-        ca_file: config.backends.first().and_then(|backend| backend.ca_file.as_ref()).map(|f| f.display().to_string()),
+        ca_file: config.backends.first().and_then(Backend::authorities),
         ..ServerConf::default()
     }
 }

@@ -1,17 +1,18 @@
-//! One pass over a request's body: it is JSON, it means one thing, and equal meaning has an equal digest.
+//! One pass over a request's body: it is JSON, it means one thing, and equal meaning has an equal form.
 //!
 //! A body in which one object has the same key twice is refused: parsers differ on which of the two
 //! counts, and limits, prices and keys must use the value that the backend sees.
 //!
-//! No tree is built. serde_json parses; the visitor writes a canonical form beside it, which is
-//! binary, free of white space, and has the members of each object in the order of their keys; its
-//! BLAKE3 hash is the digest. Long strings, which prompts are, enter that form as their own hash, so
-//! that they are copied nowhere.
+//! No tree is built. sonic-rs parses, because it looks at strings, which prompts are, a vector at a
+//! time; the visitor writes a canonical form beside it, which is binary, free of white space, and has
+//! the members of each object in the order of their keys. Long strings enter that form as their
+//! hash, so that they are copied nowhere: a fast one at first, BLAKE3 where the form must be strong.
 
 use std::fmt;
 use std::ops::Range;
 
 use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
+use xxhash_rust::xxh3::xxh3_128;
 
 use crate::Reason;
 
@@ -27,27 +28,61 @@ pub struct Question {
     pub seeded: bool,
 }
 
-/// Reads a body whole. Errors say where it is wrong and never quote it.
-pub fn read(body: &[u8]) -> Result<(Question, Digest), Reason> {
-    let mut writer = Writer { out: Vec::with_capacity(body.len().min(4096) + 64), ..Writer::default() };
-    let mut parser = serde_json::Deserializer::from_slice(body);
+/// The canonical form of a body.
+#[derive(Debug)]
+pub struct Form(Vec<u8>);
+
+impl Form {
+    pub fn bytes(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+/// Reads a body whole, and its form with fast hashes: equal for equal meaning, and unequal otherwise
+/// but for chance. Errors say where it is wrong and never quote it.
+pub fn read(body: &[u8]) -> Result<(Question, Form), Reason> {
+    form(body, |text, out| out.extend_from_slice(&xxh3_128(text).to_le_bytes()))
+}
+
+/// The digest of a body's form with strong hashes: nobody can make two bodies that have the same.
+pub fn digest(body: &[u8]) -> Digest {
+    match form(body, |text, out| out.extend_from_slice(blake3::hash(text).as_bytes())) {
+        Ok((_, form)) => *blake3::hash(form.bytes()).as_bytes(),
+        // What has no form stands for itself.
+        Err(_) => *blake3::hash(body).as_bytes(),
+    }
+}
+
+/// Writes the hash of a long text.
+type Shorten = fn(&[u8], &mut Vec<u8>);
+
+fn form(body: &[u8], shorten: Shorten) -> Result<(Question, Form), Reason> {
+    let mut writer = Writer::new(body.len(), shorten);
+    let mut parser = sonic_rs::Deserializer::from_slice(body);
     let read = (Value { writer: &mut writer, depth: 0 }).deserialize(&mut parser).and_then(|kind| {
         parser.end()?;
         Ok(kind)
     });
-    match read {
-        Ok(Scalar::Object) => {
-            let digest = if writer.imprecise { blake3::hash(body) } else { blake3::hash(&writer.out) };
-            Ok((writer.question, *digest.as_bytes()))
+    let Writer { mut out, question, duplicate, imprecise, .. } = writer;
+    match (read, duplicate) {
+        (Ok(Scalar::Object), _) => {
+            if imprecise {
+                out.clear();
+                shorten(body, &mut out);
+            }
+            Ok((question, Form(out)))
         }
-        Ok(_) => Err(Reason::NotAnObject),
-        Err(_) if writer.duplicate.is_some() => Err(Reason::DuplicateKey(writer.duplicate.unwrap_or_default())),
-        Err(error) => Err(Reason::BadJson { line: error.line(), column: error.column() }),
+        (Ok(_), _) => Err(Reason::NotAnObject),
+        (Err(_), Some(key)) => Err(Reason::DuplicateKey(key)),
+        (Err(error), None) => Err(Reason::BadJson { line: error.line(), column: error.column() }),
     }
 }
 
 /// Strings from this length on enter the canonical form as their hash.
 const LONG: usize = 1024;
+
+/// Objects and lists within each other at most.
+const DEEPEST: u8 = 127;
 
 /// Bytes that the length of a key takes, before the key.
 const KEY_LENGTH: usize = 8;
@@ -68,9 +103,9 @@ mod tag {
     pub const OBJECT_END: u8 = b'}';
 }
 
-#[derive(Default)]
 struct Writer {
     out: Vec<u8>,
+    shorten: Shorten,
     /// The members of the objects that are open now, innermost last.
     members: Vec<Member>,
     spare: Vec<u8>,
@@ -86,6 +121,18 @@ struct Member {
 }
 
 impl Writer {
+    fn new(body_bytes: usize, shorten: Shorten) -> Self {
+        Writer {
+            out: Vec::with_capacity(body_bytes.min(4096) + 256),
+            shorten,
+            members: Vec::new(),
+            spare: Vec::new(),
+            question: Question::default(),
+            duplicate: None,
+            imprecise: false,
+        }
+    }
+
     fn text(&mut self, text: &str) {
         if text.len() < LONG {
             self.out.push(tag::TEXT);
@@ -93,7 +140,8 @@ impl Writer {
             self.out.extend_from_slice(text.as_bytes());
         } else {
             self.out.push(tag::LONG_TEXT);
-            self.out.extend_from_slice(blake3::hash(text.as_bytes()).as_bytes());
+            self.out.extend_from_slice(&(text.len() as u64).to_le_bytes());
+            (self.shorten)(text.as_bytes(), &mut self.out);
         }
     }
 
@@ -206,7 +254,7 @@ impl<'de> Visitor<'de> for Value<'_> {
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Scalar, A::Error> {
         self.writer.out.push(tag::ARRAY);
-        let depth = self.depth.saturating_add(1);
+        let depth = deeper(self.depth)?;
         while items.next_element_seed(Value { writer: self.writer, depth })?.is_some() {}
         self.writer.out.push(tag::ARRAY_END);
         Ok(Scalar::Array)
@@ -214,9 +262,9 @@ impl<'de> Visitor<'de> for Value<'_> {
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Scalar, A::Error> {
         self.writer.out.push(tag::OBJECT);
+        let depth = deeper(self.depth)?;
         let (first, start) = (self.writer.members.len(), self.writer.out.len());
         while let Some(key) = map.next_key_seed(Key(self.writer))? {
-            let depth = self.depth.saturating_add(1);
             let value = map.next_value_seed(Value { writer: self.writer, depth })?;
             if self.depth == 0 {
                 self.writer.note(&key, &value);
@@ -230,6 +278,10 @@ impl<'de> Visitor<'de> for Value<'_> {
         self.writer.duplicate = Some(if self.depth == 0 { self.writer.first_duplicate(first) } else { String::new() });
         Err(A::Error::custom("duplicate key"))
     }
+}
+
+fn deeper<E: serde::de::Error>(depth: u8) -> Result<u8, E> {
+    if depth < DEEPEST { Ok(depth + 1) } else { Err(E::custom("too deep")) }
 }
 
 impl Writer {

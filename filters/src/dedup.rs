@@ -1,11 +1,12 @@
 //! Equal requests in flight become one flight with many readers, streams included.
 //!
-//! Nobody leads: a flight is a task of its own that runs the rest of the chain once and keeps what
-//! it says in a log; whoever asks, the first included, reads that log from its start at its own pace.
+//! A flight runs the rest of the chain once and keeps what it says in a log; whoever asks, the first
+//! included, reads that log from its start at its own pace.
 //! So a client that leaves takes nothing from the others, and a slow one holds up nobody.
 
 mod flight;
 
+use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -17,7 +18,7 @@ use opentelemetry::KeyValue;
 use opentelemetry::metrics::Meter;
 use serde::{Deserialize, Serialize};
 
-use crate::ask::{Key, Sharing};
+use crate::ask::{Print, Sharing};
 use crate::{Ask, Filter, Next, Refusal, Reply};
 use flight::{Flight, Registered};
 
@@ -69,7 +70,25 @@ pub enum Sampled {
 }
 
 /// The flights that can be joined.
-type Flights = DashMap<Key, Registered>;
+type Flights = DashMap<Print, Registered, BuildHasherDefault<Prehashed>>;
+
+/// Takes a print as it is.
+#[derive(Clone, Copy, Default)]
+struct Prehashed(u64);
+
+impl Hasher for Prehashed {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        bytes.iter().for_each(|byte| self.0 = self.0.rotate_left(8) ^ u64::from(*byte));
+    }
+
+    fn write_u64(&mut self, print: u64) {
+        self.0 = print;
+    }
+}
 
 pub struct Dedup {
     flights: Arc<Flights>,
@@ -125,22 +144,30 @@ impl Dedup {
         ask.sharing == Sharing::Allowed && (self.limits.sampled == Sampled::Share || !ask.is_sampled())
     }
 
-    /// Joins the flight for this ask, or opens it.
-    fn board(&self, ask: Arc<Ask>, next: Next) -> (Arc<Flight>, &'static str) {
-        let entry = self.flights.entry(ask.key);
+    /// Joins the flight for this ask, or opens it. `Err` is a question that only looks the same.
+    fn board(&self, ask: Arc<Ask>, next: Next) -> Result<(Arc<Flight>, &'static str), Next> {
+        let entry = self.flights.entry(ask.print);
         if let Entry::Occupied(flying) = &entry
             && let Some(flight) = flying.get().join(self.limits.max_readers)
         {
             // The guard must go before the flight can: the last reader's leaving locks this shard.
             drop(entry);
+            if !flight.answers(&ask) {
+                return Err(next);
+            }
+            flight.take_off(None);
             self.counts.followers.fetch_add(1, Ordering::Relaxed);
-            return (flight, "follower");
+            return Ok((flight, "follower"));
         }
-        let (flight, registered) =
-            Flight::open(ask, next, self.flights.clone(), self.limits.clone(), self.counts.clone());
+        let (flight, registered) = Flight::open(ask, next, self.flights.clone(), &self.limits, self.counts.clone());
         entry.insert(registered);
         self.counts.leaders.fetch_add(1, Ordering::Relaxed);
-        (flight, "leader")
+        Ok((flight, "leader"))
+    }
+
+    async fn apart(&self, ask: Arc<Ask>, next: Next) -> Result<Reply, Refusal> {
+        self.counts.apart.fetch_add(1, Ordering::Relaxed);
+        next.run(ask).await
     }
 }
 
@@ -152,10 +179,12 @@ impl Filter for Dedup {
 
     async fn handle(&self, ask: Arc<Ask>, next: Next) -> Result<Reply, Refusal> {
         if !self.shares(&ask) {
-            self.counts.apart.fetch_add(1, Ordering::Relaxed);
-            return next.run(ask).await;
+            return self.apart(ask, next).await;
         }
-        let (flight, role) = self.board(ask, next);
+        let (flight, role) = match self.board(ask.clone(), next) {
+            Ok(boarded) => boarded,
+            Err(next) => return self.apart(ask, next).await,
+        };
         let mut reply = flight::read(flight, role == "leader").await?;
         reply.headers.insert(HEADER, HeaderValue::from_static(role));
         Ok(reply)

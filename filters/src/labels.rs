@@ -15,30 +15,27 @@ const MAX_NAME_BYTES: usize = 128;
 /// The `gen_ai.*` attributes of a question, by route and model.
 #[derive(Default)]
 pub struct Labels {
-    known: DashMap<(Route, Box<str>), Arc<[KeyValue]>>,
+    known: DashMap<Box<str>, [Arc<[KeyValue]>; Route::ALL.len()]>,
 }
 
 impl Labels {
     pub fn of(&self, ask: &Ask) -> Arc<[KeyValue]> {
         let model = ask.question.model.as_deref().filter(|model| model.len() <= MAX_NAME_BYTES).unwrap_or(OTHER);
-        let key = (ask.route, Box::from(model));
-        if let Some(labels) = self.known.get(&key) {
-            return labels.clone();
+        if let Some(labels) = self.known.get(model) {
+            return labels[ask.route as usize].clone();
         }
-        if self.known.len() >= MAX_MODELS && model != OTHER {
-            return self.insert((ask.route, OTHER.into()));
-        }
-        self.insert(key)
+        let model = if self.known.len() < MAX_MODELS { model } else { OTHER };
+        let labels = self.known.entry(model.into()).or_insert_with(|| Route::ALL.map(|route| labels(route, model)));
+        labels[ask.route as usize].clone()
     }
+}
 
-    fn insert(&self, key: (Route, Box<str>)) -> Arc<[KeyValue]> {
-        let labels: Arc<[KeyValue]> = Arc::new([
-            KeyValue::new("gen_ai.operation.name", key.0.operation()),
-            KeyValue::new("gen_ai.provider.name", key.0.provider()),
-            KeyValue::new("gen_ai.request.model", key.1.to_string()),
-        ]);
-        self.known.entry(key).or_insert(labels).clone()
-    }
+fn labels(route: Route, model: &str) -> Arc<[KeyValue]> {
+    Arc::new([
+        KeyValue::new("gen_ai.operation.name", route.operation()),
+        KeyValue::new("gen_ai.provider.name", route.provider()),
+        KeyValue::new("gen_ai.request.model", model.to_owned()),
+    ])
 }
 
 /// The labels of a question that failed, with the word for how.
@@ -79,6 +76,6 @@ mod tests {
         }
         labels.of(&testing::ask(&format!(r#"{{"model":"{}"}}"#, "x".repeat(4096))));
         labels.of(&testing::ask(r#"{}"#));
-        assert!(labels.known.len() <= MAX_MODELS + Route::ALL.len(), "{} label sets", labels.known.len());
+        assert!(labels.known.len() <= MAX_MODELS + 1, "{} label sets", labels.known.len());
     }
 }

@@ -186,7 +186,7 @@ mod tests {
             cuts in prop::collection::vec(0usize..200, 0..8),
         ) {
             // A CR at a chunk's end is the one place where the cut may move one LF to the next event.
-            prop_assume!(!stream.contains('\r') || cuts.is_empty());
+            let stream = if cuts.is_empty() { stream } else { stream.replace('\r', "\n") };
             let mut cuts: Vec<_> = cuts.into_iter().map(|cut| cut % (stream.len() + 1)).collect();
             cuts.sort_unstable();
             let (mut chunks, mut from) = (Vec::new(), 0);

@@ -29,11 +29,18 @@ pub enum Step {
 #[derive(Clone, Debug)]
 pub enum Script {
     Whole(StatusCode, &'static str),
-    /// A wait, then a whole answer.
-    Late(Duration, &'static str),
+    /// A wait, then this.
+    Late(Duration, Box<Script>),
     Stream(Vec<Step>),
     Refuse(Reason),
     Panic,
+}
+
+impl Script {
+    /// A wait, then a whole answer.
+    pub fn late(wait: Duration, body: &'static str) -> Self {
+        Script::Late(wait, Box::new(Script::Whole(StatusCode::OK, body)))
+    }
 }
 
 /// Answers every call with its script, the last one again when they run out; counts what becomes of them.
@@ -90,22 +97,22 @@ impl Backend for Scripted {
     async fn call(&self, _ask: &Ask) -> Result<Reply, Refusal> {
         self.0.calls.fetch_add(1, Ordering::SeqCst);
         let call = Call(self.clone());
-        match self.script() {
+        let mut script = self.script();
+        while let Script::Late(wait, then) = script {
+            tokio::time::sleep(wait).await;
+            script = *then;
+        }
+        match script {
             Script::Whole(status, body) => {
                 call.finish();
                 Ok(Reply::whole(status, HeaderMap::new(), body))
-            }
-            Script::Late(wait, body) => {
-                tokio::time::sleep(wait).await;
-                call.finish();
-                Ok(Reply::whole(StatusCode::OK, HeaderMap::new(), body))
             }
             Script::Stream(steps) => Ok(Reply::events(StatusCode::OK, HeaderMap::new(), play(steps, call))),
             Script::Refuse(reason) => {
                 call.finish();
                 Err(Refusal::because(reason, "scripted"))
             }
-            Script::Panic => panic!("scripted"),
+            Script::Panic | Script::Late(..) => panic!("scripted"),
         }
     }
 }

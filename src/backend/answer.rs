@@ -14,31 +14,31 @@ use http::{StatusCode, Version};
 use outrigger_filters::reply::Kind;
 use outrigger_filters::sse::Splitter;
 use outrigger_filters::{Ask, Broken, Event, Events, Reason, Refusal, Reply};
-use pingora::connectors::http::Connector;
 use pingora::protocols::http::client::HttpSession;
-use pingora::upstreams::peer::{HttpPeer, Peer};
+use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorType};
 use tokio::time::Instant;
 
+use super::wire::Wire;
 use super::{Answering, Deadlines, allowed_headers};
 
 /// A plain answer up to this size is read whole before its head is given on; a larger one is streamed.
 const WHOLE_BYTES: usize = 4 * 1024 * 1024;
 
-pub async fn read(
-    answering: Answering,
-    ask: &Ask,
-    connector: Arc<Connector>,
-    deadlines: Deadlines,
-) -> Result<Reply, Refusal> {
-    let Answering { session, peer, begun } = answering;
+/// Where a connection goes when its answer is complete.
+pub struct Home {
+    pub wire: Arc<Wire>,
+    pub peer: Arc<HttpPeer>,
+}
+
+pub async fn read(answering: Answering, ask: &Ask, deadlines: Deadlines) -> Result<Reply, Refusal> {
+    let Answering { session, home, begun } = answering;
     let Some(head) = session.response_header() else { return Err(Reason::BackendNonsense.into()) };
     let (status, headers) = (head.status, allowed_headers(&head.headers));
     let (framing, streams) = (Framing::of(head), is_event_stream(&head.headers));
     let source = Source {
         session,
-        peer,
-        connector,
+        home,
         framing,
         first_until: begun + deadlines.until_head(ask),
         gap: deadlines.token_gap,
@@ -89,8 +89,7 @@ impl Framing {
 /// The body's bytes under their deadlines, and the connection that they come on.
 struct Source {
     session: HttpSession,
-    peer: Arc<HttpPeer>,
-    connector: Arc<Connector>,
+    home: Home,
     framing: Framing,
     first_until: Instant,
     gap: Duration,
@@ -120,8 +119,7 @@ impl Source {
 
     /// Gives the connection back: its answer is complete.
     async fn release(self) {
-        let idle = self.peer.idle_timeout();
-        self.connector.release_http_session(self.session, &*self.peer, idle).await;
+        self.home.wire.release(self.session, &self.home.peer).await;
     }
 }
 

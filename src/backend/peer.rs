@@ -6,19 +6,16 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use http::HeaderValue;
-use pingora::connectors::ConnectorOptions;
-use pingora::connectors::http::Connector;
 use pingora::protocols::{ALPN, TcpKeepalive};
 use pingora::upstreams::peer::{HttpPeer, PeerOptions};
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
+use super::wire::Wire;
 use crate::config::{Backend, BackendUrl, Models, Protocol};
 
 /// How long a resolved name is used: services move.
 const NAME_LASTS: Duration = Duration::from_secs(10);
-/// Idle connections kept to one backend.
-const IDLE_CONNECTIONS: usize = 1024;
 /// Streams on one HTTP/2 connection to a backend.
 const STREAMS: usize = 100;
 
@@ -27,10 +24,17 @@ pub struct Upstream {
     pub url: BackendUrl,
     pub host: HeaderValue,
     pub api_key: Option<HeaderValue>,
-    pub connector: Arc<Connector>,
+    pub wire: Arc<Wire>,
     models: Vec<Models>,
     options: PeerOptions,
-    resolved: Mutex<Option<(Instant, Peers)>>,
+    place: Place,
+}
+
+enum Place {
+    /// An address: it is where it is.
+    Fixed(Peers),
+    /// A name, which is asked for again after a while.
+    Named(Mutex<Option<(Instant, Peers)>>),
 }
 
 /// The same backend twice: as its pool knows it, and under a name that no pooled connection has.
@@ -48,15 +52,20 @@ impl Upstream {
             key.set_sensitive(true);
             anyhow::Ok(key)
         });
+        let options = options(config);
+        let place = match config.url.host.parse() {
+            Ok(ip) => Place::Fixed(Peers::at(SocketAddr::new(ip, config.url.port), &config.url, &options)),
+            Err(_) => Place::Named(Mutex::new(None)),
+        };
         Ok(Upstream {
             name: HeaderValue::from_str(&config.name).context("a backend's name must be visible ASCII")?,
             url: config.url.clone(),
             host: HeaderValue::from_str(&config.url.authority).context("the host of a backend's url")?,
             api_key: api_key.transpose()?,
             models: config.models.clone(),
-            options: options(config),
-            connector: connector(config),
-            resolved: Mutex::new(None),
+            options,
+            wire: Arc::new(Wire::new(config)),
+            place,
         })
     }
 
@@ -66,7 +75,14 @@ impl Upstream {
     }
 
     pub async fn peer(&self) -> std::io::Result<Peers> {
-        let mut resolved = self.resolved.lock().await;
+        match &self.place {
+            Place::Fixed(peers) => Ok(peers.clone()),
+            Place::Named(resolved) => self.named(resolved).await,
+        }
+    }
+
+    async fn named(&self, resolved: &Mutex<Option<(Instant, Peers)>>) -> std::io::Result<Peers> {
+        let mut resolved = resolved.lock().await;
         if let Some((since, peers)) = &*resolved
             && since.elapsed() < NAME_LASTS
         {
@@ -74,7 +90,7 @@ impl Upstream {
         }
         match self.resolve().await {
             Ok(address) => {
-                let peers = self.peers_at(address);
+                let peers = Peers::at(address, &self.url, &self.options);
                 *resolved = Some((Instant::now(), peers.clone()));
                 Ok(peers)
             }
@@ -87,10 +103,12 @@ impl Upstream {
         let mut addresses = tokio::net::lookup_host((self.url.host.as_str(), self.url.port)).await?;
         addresses.next().ok_or_else(|| std::io::Error::other("the backend's name has no address"))
     }
+}
 
-    fn peers_at(&self, address: SocketAddr) -> Peers {
-        let mut peer = HttpPeer::new(address, self.url.tls, self.url.host.clone());
-        peer.options = self.options.clone();
+impl Peers {
+    fn at(address: SocketAddr, url: &BackendUrl, options: &PeerOptions) -> Self {
+        let mut peer = HttpPeer::new(address, url.tls, url.host.clone());
+        peer.options = options.clone();
         let mut fresh = peer.clone();
         fresh.group_key = 1;
         Peers { usual: Arc::new(peer), fresh: Arc::new(fresh) }
@@ -119,10 +137,4 @@ fn options(config: &Backend) -> PeerOptions {
     options.verify_cert = !config.tls_insecure;
     options.verify_hostname = !config.tls_insecure;
     options
-}
-
-fn connector(config: &Backend) -> Arc<Connector> {
-    let mut options = ConnectorOptions::new(IDLE_CONNECTIONS);
-    options.ca_file = config.ca_file.as_ref().map(|file| file.display().to_string());
-    Arc::new(Connector::new(Some(options)))
 }

@@ -4,8 +4,8 @@ use bytes::{Bytes, BytesMut};
 use http::header::{CONTENT_LENGTH, EXPECT};
 use outrigger_filters::{Reason, Refusal};
 use pingora::proxy::Session;
+use pingora::time::timeout;
 use pingora::{Error, ErrorType};
-use tokio::time::timeout;
 
 use crate::config::Server;
 

@@ -1,7 +1,5 @@
 //! A reply or a refusal onto the wire.
 
-use std::fmt::Write as _;
-
 use bytes::{Bytes, BytesMut};
 use futures::{FutureExt, StreamExt};
 use http::header::{ALLOW, CONTENT_LENGTH, CONTENT_TYPE, HeaderName, HeaderValue, TRANSFER_ENCODING};
@@ -80,13 +78,18 @@ fn finish_head(head: &mut ResponseHeader, request: &Request, timing: &Timing) ->
 
 /// Each room's own time until it had the head of the answer, in milliseconds (W3C Server-Timing).
 fn server_timing(timing: &Timing) -> Option<HeaderValue> {
-    let mut text = String::with_capacity(96);
+    let mut text = BytesMut::with_capacity(128);
+    let mut digits = itoa::Buffer::new();
     for (name, own) in timing.own() {
+        let micros = u64::try_from(own.as_micros()).unwrap_or(u64::MAX);
         let separator = if text.is_empty() { "" } else { ", " };
-        let micros = own.as_micros();
-        write!(text, "{separator}{name};dur={}.{:03}", micros / 1000, micros % 1000).ok()?;
+        for part in [separator, name, ";dur=", digits.format(micros / 1000), "."] {
+            text.extend_from_slice(part.as_bytes());
+        }
+        let thousandths = micros % 1000;
+        text.extend_from_slice(&[100, 10, 1].map(|place| b'0' + (thousandths / place % 10) as u8));
     }
-    if text.is_empty() { None } else { HeaderValue::try_from(text).ok() }
+    if text.is_empty() { None } else { HeaderValue::from_maybe_shared(text.freeze()).ok() }
 }
 
 async fn relay(session: &mut Session, route: Route, request: &mut Request, mut events: Events) -> Result<End> {

@@ -1,20 +1,28 @@
-//! One flight: the task that runs the rest of the chain, its log, and the readers of it.
+//! One flight: what runs the rest of the chain, its log, and the readers of it.
 //!
-//! The task owns the log's only sender, so that a flight that panics or is aborted ends its readers
-//! with an error: nobody can wait for ever. The readers own the flight; when the last one leaves, its
-//! `Drop` aborts the task, which lets the backend's stream go, which cancels the generation.
+//! While a flight has one reader, that reader drives it: no task, no hop, and a client that reads
+//! slowly slows the backend and nothing else. When a second one joins, the flight becomes a task of
+//! its own, owned by no connection. Either way the flight owns the log's only sender, so that one
+//! that panics or is aborted ends its readers with an error: nobody can wait for ever. The readers
+//! own the flight; when the last one leaves, dropping it lets the backend's stream go, which cancels
+//! the generation.
 
 use std::collections::VecDeque;
+use std::future::poll_fn;
+use std::panic::AssertUnwindSafe;
+use std::pin::pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::task::Context;
 
+use futures::future::BoxFuture;
 use futures::{FutureExt, Stream, StreamExt};
 use http::{HeaderMap, StatusCode};
 use tokio::sync::{Notify, watch};
 use tokio::task::AbortHandle;
 
 use super::{Config, Counts, Flights, WhenAbandoned};
-use crate::ask::{Ask, Key};
+use crate::ask::{Ask, Print};
 use crate::reply::{Body, Broken, Event, Reply, Timing};
 use crate::{Next, Reason, Refusal};
 
@@ -53,12 +61,22 @@ impl Log {
 }
 
 pub(super) struct Flight {
+    /// The question, which those who join must have asked too.
+    ask: Arc<Ask>,
     seen: watch::Receiver<Log>,
-    task: OnceLock<AbortHandle>,
+    course: Mutex<Course>,
     when_abandoned: WhenAbandoned,
     readers: Arc<Readers>,
     ticket: Ticket,
     counts: Arc<Counts>,
+}
+
+/// What moves a flight on.
+enum Course {
+    /// Its one reader, whenever it waits for more.
+    Driven(BoxFuture<'static, ()>),
+    Task(AbortHandle),
+    Over,
 }
 
 /// How far each reader has come: asked only when a log is full.
@@ -108,13 +126,13 @@ impl Registered {
 #[derive(Clone)]
 struct Ticket {
     id: u64,
-    key: Key,
+    print: Print,
     flights: Arc<Flights>,
 }
 
 impl Ticket {
     fn give_up(&self) {
-        self.flights.remove_if(&self.key, |_, registered| registered.id == self.id);
+        self.flights.remove_if(&self.print, |_, registered| registered.id == self.id);
     }
 }
 
@@ -122,7 +140,7 @@ impl Drop for Flight {
     fn drop(&mut self) {
         if self.when_abandoned == WhenAbandoned::Cancel {
             self.ticket.give_up();
-            if let Some(task) = self.task.get() {
+            if let Course::Task(task) = &*self.course() {
                 task.abort();
             }
         }
@@ -134,30 +152,67 @@ impl Flight {
         ask: Arc<Ask>,
         next: Next,
         flights: Arc<Flights>,
-        limits: Config,
+        limits: &Config,
         counts: Arc<Counts>,
     ) -> (Arc<Flight>, Registered) {
         static IDS: AtomicU64 = AtomicU64::new(0);
         let id = IDS.fetch_add(1, Ordering::Relaxed);
-        let ticket = Ticket { id, key: ask.key, flights };
+        let ticket = Ticket { id, print: ask.print, flights };
         let (log, seen) = watch::channel(Log::default());
         let readers = Arc::new(Readers::default());
+        let pilot =
+            Pilot { log, readers: readers.clone(), ticket: ticket.clone(), max_log_bytes: limits.max_log_bytes };
+        // A panic ends the flight, not the connection that happens to drive it.
+        let course = AssertUnwindSafe(pilot.fly(ask.clone(), next)).catch_unwind().map(drop).boxed();
         let flight = Arc::new(Flight {
+            ask,
             seen,
-            task: OnceLock::new(),
+            course: Mutex::new(Course::Driven(course)),
             when_abandoned: limits.when_abandoned,
-            readers: readers.clone(),
-            ticket: ticket.clone(),
+            readers,
+            ticket,
             counts,
         });
-        let kept = (limits.when_abandoned == WhenAbandoned::Finish).then(|| flight.clone());
-        let pilot = Pilot { log, readers, ticket, max_log_bytes: limits.max_log_bytes, _kept: kept };
-        #[expect(clippy::disallowed_methods, reason = "a flight is the one task that outlives a client")]
-        let task = tokio::spawn(pilot.fly(ask, next));
-        // Set once, here; nobody else has the flight yet.
-        let _ = flight.task.set(task.abort_handle());
+        if limits.when_abandoned == WhenAbandoned::Finish {
+            flight.take_off(Some(flight.clone()));
+        }
         let registered = Registered { id, flight: Arc::downgrade(&flight) };
         (flight, registered)
+    }
+
+    /// Whether this flight's answer is the answer to `ask`.
+    pub(super) fn answers(&self, ask: &Ask) -> bool {
+        self.ask.key() == ask.key()
+    }
+
+    fn course(&self) -> MutexGuard<'_, Course> {
+        self.course.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Makes the flight a task of its own, which keeps `kept` until its end.
+    pub(super) fn take_off(&self, kept: Option<Arc<Flight>>) {
+        let mut course = self.course();
+        if !matches!(*course, Course::Driven(_)) {
+            return;
+        }
+        if let Course::Driven(driven) = std::mem::replace(&mut *course, Course::Over) {
+            #[expect(clippy::disallowed_methods, reason = "a shared flight is the one task that outlives a client")]
+            let task = tokio::spawn(async move {
+                driven.await;
+                drop(kept);
+            });
+            *course = Course::Task(task.abort_handle());
+        }
+    }
+
+    /// Moves the flight on, if that is still its reader's part.
+    fn drive(&self, context: &mut Context<'_>) {
+        let mut course = self.course();
+        if let Course::Driven(driven) = &mut *course
+            && driven.poll_unpin(context).is_ready()
+        {
+            *course = Course::Over;
+        }
     }
 }
 
@@ -167,8 +222,6 @@ struct Pilot {
     readers: Arc<Readers>,
     ticket: Ticket,
     max_log_bytes: usize,
-    /// Under `finish`: keeps the flight there to be joined until its end.
-    _kept: Option<Arc<Flight>>,
 }
 
 impl Drop for Pilot {
@@ -280,15 +333,20 @@ pub(super) async fn read(flight: Arc<Flight>, leads: bool) -> Result<Reply, Refu
         seen: flight.seen.clone(),
         position: flight.readers.enter(),
         flight,
+        leads,
         next: 0,
         ready: VecDeque::new(),
         ended: false,
     };
-    let head = match reader.seen.wait_for(|log| log.head.is_some()).await {
-        Ok(log) => log.head.clone(),
-        Err(_) => None,
+    let head = loop {
+        if let Some(head) = reader.seen.borrow_and_update().head.clone() {
+            break head;
+        }
+        if reader.wait().await.is_err() {
+            break Err(Reason::Lost.into());
+        }
     };
-    let Head { status, headers, timing, whole } = head.unwrap_or_else(|| Err(Reason::Lost.into()))?;
+    let Head { status, headers, timing, whole } = head?;
     let body = match whole {
         Some(bytes) => Body::Whole(bytes),
         None => Body::Events(Box::pin(reader.into_events())),
@@ -305,6 +363,8 @@ struct Reader {
     position: Arc<AtomicUsize>,
     /// Held: the flight goes when its last reader does.
     flight: Arc<Flight>,
+    /// Whether this one opened the flight, and drives it while it is alone.
+    leads: bool,
     next: usize,
     ready: VecDeque<Event>,
     ended: bool,
@@ -366,7 +426,21 @@ impl Reader {
                     None => {}
                 }
             }
-            self.seen.changed().await.map_err(|_| Broken::Lost)?;
+            self.wait().await?;
         }
+    }
+
+    /// Waits until the log has changed.
+    async fn wait(&mut self) -> Result<(), Broken> {
+        let Reader { seen, flight, leads, .. } = self;
+        let mut changed = pin!(seen.changed());
+        poll_fn(|context| {
+            if *leads {
+                flight.drive(context);
+            }
+            changed.as_mut().poll(context)
+        })
+        .await
+        .map_err(|_| Broken::Lost)
     }
 }

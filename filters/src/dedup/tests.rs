@@ -54,7 +54,7 @@ fn role(reply: &Reply) -> &str {
 
 #[tokio::test(start_paused = true)]
 async fn a_thousand_equal_requests_cost_one_call_and_all_get_all_of_it() {
-    for script in [Script::Stream(tokens()), Script::Late(millis(30), WHOLE)] {
+    for script in [Script::Stream(tokens()), Script::late(millis(30), WHOLE)] {
         let backend = Scripted::new([script]);
         let chain = defaults(&backend);
         let asked = (0..1_000).map(|_| async {
@@ -118,7 +118,7 @@ async fn when_the_last_reader_leaves_the_generation_is_cancelled() {
 
 #[tokio::test(start_paused = true)]
 async fn a_client_that_leaves_before_the_head_cancels_too() {
-    let backend = Scripted::new([Script::Late(millis(1_000), "{}")]);
+    let backend = Scripted::new([Script::late(millis(1_000), "{}")]);
     let chain = defaults(&backend);
     let mut waiting = Box::pin(chain.run(Arc::new(ask(BODY))));
     assert!(waiting.as_mut().now_or_never().is_none());
@@ -145,7 +145,7 @@ async fn under_finish_an_abandoned_flight_goes_on_and_can_be_joined() {
 
 #[tokio::test(start_paused = true)]
 async fn a_refusal_reaches_every_follower_as_the_same_refusal() {
-    let backend = Scripted::new([Script::Refuse(Reason::Unreachable)]);
+    let backend = Scripted::new([Script::Late(millis(10), Box::new(Script::Refuse(Reason::Unreachable)))]);
     let chain = defaults(&backend);
     let asked = (0..10).map(|_| chain.run(Arc::new(ask(BODY))));
     for outcome in futures::future::join_all(asked).await {
@@ -156,7 +156,8 @@ async fn a_refusal_reaches_every_follower_as_the_same_refusal() {
 
 #[tokio::test(start_paused = true)]
 async fn an_error_status_reaches_every_follower_too() {
-    let backend = Scripted::new([Script::Whole(StatusCode::TOO_MANY_REQUESTS, "slow down")]);
+    let backend =
+        Scripted::new([Script::Late(millis(10), Box::new(Script::Whole(StatusCode::TOO_MANY_REQUESTS, "slow down")))]);
     let chain = defaults(&backend);
     for outcome in futures::future::join_all((0..10).map(|_| chain.run(Arc::new(ask(BODY))))).await {
         assert_eq!(outcome.map(|reply| reply.status).ok(), Some(StatusCode::TOO_MANY_REQUESTS));
@@ -193,7 +194,7 @@ async fn a_flight_that_panics_ends_its_readers_with_an_error() {
 
 #[tokio::test(start_paused = true)]
 async fn tenants_opt_outs_and_other_bodies_never_join() {
-    let backend = Scripted::new([Script::Late(millis(10), "{}")]);
+    let backend = Scripted::new([Script::late(millis(10), "{}")]);
     let chain = defaults(&backend);
     let asks = [
         ask_by("a", Sharing::Allowed, BODY),
@@ -209,7 +210,7 @@ async fn tenants_opt_outs_and_other_bodies_never_join() {
 #[tokio::test(start_paused = true)]
 async fn under_separate_only_greedy_or_seeded_requests_share() {
     for (body, calls) in [(BODY, 2), (r#"{"temperature":0}"#, 1), (r#"{"temperature":1,"seed":1}"#, 1)] {
-        let backend = Scripted::new([Script::Late(millis(10), "{}")]);
+        let backend = Scripted::new([Script::late(millis(10), "{}")]);
         let chain = chain(Config { sampled: Sampled::Separate, ..Config::default() }, &backend);
         futures::future::join_all((0..2).map(|_| chain.run(Arc::new(ask(body))))).await;
         assert_eq!(backend.calls(), calls, "{body}");
@@ -218,7 +219,7 @@ async fn under_separate_only_greedy_or_seeded_requests_share() {
 
 #[tokio::test(start_paused = true)]
 async fn who_comes_to_a_crowded_flight_opens_a_new_one() {
-    let backend = Scripted::new([Script::Late(millis(10), "{}")]);
+    let backend = Scripted::new([Script::late(millis(10), "{}")]);
     let chain = chain(Config { max_readers: 4, ..Config::default() }, &backend);
     futures::future::join_all((0..10).map(|_| chain.run(Arc::new(ask(BODY))))).await;
     assert_eq!(backend.calls(), 3, "ten readers, four to a flight");
@@ -298,7 +299,7 @@ async fn joining_leaving_and_landing_at_once_lose_nothing() {
 
 #[tokio::test(start_paused = true)]
 async fn the_time_of_each_room_is_told_to_the_leader() {
-    let backend = Scripted::new([Script::Late(millis(10), "{}")]);
+    let backend = Scripted::new([Script::late(millis(10), "{}")]);
     let reply = defaults(&backend).run(Arc::new(ask(BODY))).await.unwrap();
     let rooms: Vec<_> = reply.timing.own().collect();
     assert_eq!(rooms[1], ("backend", millis(10)));

@@ -100,7 +100,7 @@ async fn a_call_let_go_is_counted_as_abandoned_once() {
     drop(events);
     assert_eq!(measured.series(DURATION), [(1, 100, Some("abandoned".to_owned()))]);
 
-    let late = super::tests::measured(Script::Late(Duration::from_secs(9), "{}"));
+    let late = super::tests::measured(Script::late(Duration::from_secs(9), "{}"));
     let waited = tokio::time::timeout(Duration::from_secs(1), late.chain.run(Arc::new(ask(r#"{"model":"m"}"#)))).await;
     assert!(waited.is_err());
     assert_eq!(late.series(DURATION), [(1, 1_000, Some("abandoned".to_owned()))]);

@@ -1,0 +1,167 @@
+//! One request onto a pooled connection, and the connection back into its pool.
+//!
+//! Pingora's HTTP client writes a request's head and its body apart, each with a system call and a
+//! wake-up of the backend. Towards a backend that speaks HTTP/1.1 for certain we take the connection
+//! from Pingora's transport pool, write both at once, and let Pingora read the answer. Where the
+//! protocol is negotiated, Pingora's whole client is used.
+
+use std::time::Duration;
+
+use bytes::{Buf, Bytes};
+use http::header::{ACCEPT_ENCODING, AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, HOST, HeaderName};
+use outrigger_filters::Ask;
+use pingora::connectors::http::Connector;
+use pingora::connectors::{ConnectorOptions, TransportConnector};
+use pingora::http::RequestHeader;
+use pingora::protocols::Stream;
+use pingora::protocols::http::client::HttpSession;
+use pingora::protocols::http::v1::client::HttpSession as Http1Session;
+use pingora::upstreams::peer::{HttpPeer, Peer};
+use pingora::{Error, ErrorType, OrErr, Result};
+use tokio::io::AsyncWriteExt;
+
+use super::peer::Upstream;
+use crate::config::{Backend, Protocol};
+use crate::identity::API_KEY;
+
+/// Idle connections kept to one backend.
+const IDLE_CONNECTIONS: usize = 1024;
+
+pub enum Wire {
+    Http1(TransportConnector),
+    Negotiated(Connector),
+}
+
+/// A connection from the pool or a new one, nothing written on it yet.
+pub enum Line {
+    Http1(Stream),
+    Negotiated(HttpSession),
+}
+
+impl Wire {
+    pub fn new(config: &Backend) -> Self {
+        let mut options = ConnectorOptions::new(IDLE_CONNECTIONS);
+        options.ca_file = config.authorities();
+        match config.protocol {
+            Protocol::Http1 => Wire::Http1(TransportConnector::new(Some(options))),
+            Protocol::Auto if !config.url.tls => Wire::Http1(TransportConnector::new(Some(options))),
+            Protocol::Auto | Protocol::Http2 => Wire::Negotiated(Connector::new(Some(options))),
+        }
+    }
+
+    /// A connection, and whether it has been used before.
+    pub async fn line(&self, peer: &HttpPeer) -> Result<(Line, bool)> {
+        match self {
+            Wire::Http1(transport) => match transport.reused_stream(peer).await {
+                Some(stream) => Ok((Line::Http1(stream), true)),
+                // Boxed: connecting is rare, and its state is large.
+                None => Ok((Line::Http1(Box::pin(transport.new_stream(peer)).await?), false)),
+            },
+            Wire::Negotiated(connector) => {
+                let (session, reused) = Box::pin(connector.get_http_session(peer)).await?;
+                Ok((Line::Negotiated(session), reused))
+            }
+        }
+    }
+
+    /// Gives a connection back once its answer is complete.
+    pub async fn release(&self, session: HttpSession, peer: &HttpPeer) {
+        let idle = peer.idle_timeout();
+        match (self, session) {
+            (Wire::Http1(transport), HttpSession::H1(mut session)) => {
+                session.respect_keepalive();
+                if let Some(stream) = session.reuse().await {
+                    transport.release_stream(stream, peer.reuse_hash(), idle);
+                }
+            }
+            (Wire::Negotiated(connector), session) => connector.release_http_session(session, peer, idle).await,
+            (Wire::Http1(_), _) => {}
+        }
+    }
+}
+
+impl Line {
+    /// Writes the request and gives the session to read the answer from.
+    ///
+    /// A backend may refuse a body before it has it all: then writing fails and its answer is there to
+    /// read, so the session comes with the error.
+    pub async fn write(self, upstream: &Upstream, ask: &Ask, peer: &HttpPeer, limit: Duration) -> Written {
+        match self {
+            Line::Http1(mut stream) => {
+                let sent = write_at_once(&mut stream, upstream, ask, limit).await;
+                (HttpSession::H1(Http1Session::new_with_options(stream, peer)), sent)
+            }
+            Line::Negotiated(mut session) => {
+                session.set_write_timeout(Some(limit));
+                let sent = Box::pin(write_apart(&mut session, upstream, ask)).await;
+                (session, sent)
+            }
+        }
+    }
+}
+
+type Written = (HttpSession, Result<()>);
+
+async fn write_at_once(stream: &mut Stream, upstream: &Upstream, ask: &Ask, limit: Duration) -> Result<()> {
+    let mut request = Bytes::from(head_bytes(upstream, ask)).chain(ask.body.clone());
+    let write = async {
+        stream.write_all_buf(&mut request).await?;
+        stream.flush().await
+    };
+    match pingora::time::timeout(limit, write).await {
+        Ok(written) => written.or_err(ErrorType::WriteError, "while writing the request"),
+        Err(_) => Error::e_explain(ErrorType::WriteTimedout, "while writing the request"),
+    }
+}
+
+async fn write_apart(session: &mut HttpSession, upstream: &Upstream, ask: &Ask) -> Result<()> {
+    let target = format!("{}{}", upstream.url.prefix, ask.target);
+    let mut head = RequestHeader::build_no_case("POST", target.as_bytes(), Some(ask.headers.len() + 5))?;
+    let mut complete = Ok(true);
+    fields(upstream, ask, |name, value| {
+        if complete.is_ok() {
+            complete = head.append_header(name.to_owned(), value);
+        }
+    });
+    complete?;
+    session.write_request_header(Box::new(head)).await?;
+    session.write_request_body(ask.body.clone(), true).await?;
+    session.finish_request_body().await
+}
+
+fn head_bytes(upstream: &Upstream, ask: &Ask) -> Vec<u8> {
+    let mut head = Vec::with_capacity(512);
+    for part in ["POST ", &upstream.url.prefix, &ask.target, " HTTP/1.1\r\n"] {
+        head.extend_from_slice(part.as_bytes());
+    }
+    fields(upstream, ask, |name, value| {
+        for part in [name.as_bytes(), b": ", value, b"\r\n"] {
+            head.extend_from_slice(part);
+        }
+    });
+    head.extend_from_slice(b"\r\n");
+    head
+}
+
+/// Each header field that the backend gets. Values come from parsed heads and hold no line ends.
+fn fields(upstream: &Upstream, ask: &Ask, mut put: impl FnMut(&str, &[u8])) {
+    put(HOST.as_str(), upstream.host.as_bytes());
+    let own_key = upstream.api_key.as_ref();
+    let is_key = |name: &HeaderName| *name == AUTHORIZATION || name == API_KEY || name == "api-key";
+    for (name, value) in ask.headers.iter().filter(|(name, _)| own_key.is_none() || !is_key(name)) {
+        put(name.as_str(), value.as_bytes());
+    }
+    if let Some(key) = own_key {
+        // Where that API looks for it.
+        match ask.headers.contains_key(API_KEY) {
+            true => put(API_KEY, key.as_bytes()),
+            false => put(AUTHORIZATION.as_str(), &[b"Bearer ", key.as_bytes()].concat()),
+        }
+    }
+    if !ask.headers.contains_key(CONTENT_TYPE) {
+        put(CONTENT_TYPE.as_str(), b"application/json");
+    }
+    // An answer that is shared must suit every reader.
+    put(ACCEPT_ENCODING.as_str(), b"identity");
+    put(CONTENT_LENGTH.as_str(), itoa::Buffer::new().format(ask.body.len()).as_bytes());
+}
