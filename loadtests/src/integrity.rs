@@ -89,6 +89,11 @@ impl StreamCheck {
         self.order.seen()
     }
 
+    /// The generation that the tokens so far are of, once the first has come.
+    pub fn generation(&self) -> Option<u64> {
+        self.order.generation()
+    }
+
     /// Whether `[DONE]` has come: a client need not wait for the end of the body.
     pub fn is_done(&self) -> bool {
         self.done

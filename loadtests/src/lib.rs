@@ -1,4 +1,6 @@
-//! The parts that prove the proxy from outside: a simulated model server, and checks on what comes through.
+//! The parts that prove the proxy from outside: a simulated model server, load with bars to hold,
+//! and checks on what comes through.
 
+pub mod bars;
 pub mod integrity;
 pub mod sim;

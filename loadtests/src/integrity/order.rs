@@ -35,6 +35,10 @@ impl Order {
         }
     }
 
+    pub fn generation(&self) -> Option<u64> {
+        self.generation
+    }
+
     pub fn seen(&self) -> u64 {
         self.seen
     }

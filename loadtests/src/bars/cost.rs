@@ -1,0 +1,148 @@
+//! What a request costs: as many as go through, closed loop, every body unique.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use clap::Args;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep_until};
+
+use super::connection::Connection;
+use super::latencies::Latencies;
+use super::limit::Limit;
+use super::process::Meter;
+use super::prompt::{Prompt, Shape};
+use super::report::{Bar, Report};
+use super::rounds::{Rounds, order};
+use super::target::Target;
+
+const RATE: &str = "requests/s";
+const CPU: &str = "CPU us a request";
+const ERRORS: &str = "errors";
+
+#[derive(Debug, Args)]
+pub struct Options {
+    /// NAME=URL[,PID]; repeat it.
+    #[arg(long = "target", required = true)]
+    targets: Vec<Target>,
+    /// The target that ratios refer to.
+    #[arg(long)]
+    base: Option<String>,
+    /// Bytes of each body, about.
+    #[arg(long, default_value_t = 1024)]
+    size: usize,
+    #[arg(long, default_value_t = 32)]
+    connections: usize,
+    /// Measured in each round, after the warm-up.
+    #[arg(long, default_value_t = 3.0)]
+    seconds: f64,
+    /// Before each measurement.
+    #[arg(long, default_value_t = 0.5)]
+    warmup_seconds: f64,
+    #[arg(long, default_value_t = 7)]
+    rounds: usize,
+    /// NAME=RATIO: CPU a request, to the base.
+    #[arg(long)]
+    max_cpu_ratio: Vec<Limit>,
+    /// NAME=RATIO: requests/s, to the base.
+    #[arg(long)]
+    min_rate_ratio: Vec<Limit>,
+    /// NAME=MICROSECONDS: CPU a request.
+    #[arg(long)]
+    max_cpu: Vec<Limit>,
+}
+
+pub async fn run(options: &Options) -> anyhow::Result<Report> {
+    let mut rounds = Rounds::new(&options.targets, options.base.as_deref())?;
+    let mut errors = 0;
+    for round in 0..options.rounds {
+        for place in order(round, options.targets.len()) {
+            errors += measure(options, place, &mut rounds).await?;
+        }
+    }
+    let mut report = Report::new("cost", &rounds);
+    report.bar(Bar::exactly("errors".to_owned(), errors, 0));
+    for limit in &options.max_cpu_ratio {
+        report.bar(limit.ratio_at_most(&rounds, CPU, &options.targets)?);
+    }
+    for limit in &options.min_rate_ratio {
+        report.bar(limit.ratio_at_least(&rounds, RATE, &options.targets)?);
+    }
+    for limit in &options.max_cpu {
+        report.bar(limit.at_most(&rounds, CPU, &options.targets)?);
+    }
+    Ok(report)
+}
+
+async fn measure(options: &Options, place: usize, rounds: &mut Rounds) -> anyhow::Result<u64> {
+    let target = &options.targets[place];
+    let start = Instant::now() + Duration::from_secs_f64(options.warmup_seconds);
+    let end = start + Duration::from_secs_f64(options.seconds);
+    let prompt = Prompt::new(&Shape { size: options.size, ..Shape::default() });
+    let mut clients = JoinSet::new();
+    for _ in 0..options.connections {
+        clients.spawn(client(target.address, prompt.clone(), start, end));
+    }
+    sleep_until(start).await;
+    let meter = Meter::start(target)?;
+    sleep_until(end).await;
+    let cpu = meter.microseconds()?;
+    let (mut latencies, mut errors) = (Latencies::new()?, 0);
+    while let Some(share) = clients.join_next().await {
+        let share = share?;
+        share.latencies.into_iter().for_each(|latency| latencies.record(latency));
+        errors += share.errors;
+    }
+    let requests = latencies.len() as f64;
+    anyhow::ensure!(requests > 0.0, "{} answered nothing, with {errors} errors", target.name);
+    rounds.record(RATE, place, requests / options.seconds);
+    if let Some(cpu) = cpu {
+        rounds.record(CPU, place, cpu / requests);
+    }
+    rounds.record("latency p50 us", place, latencies.p50());
+    rounds.record("latency p99 us", place, latencies.p99());
+    rounds.record(ERRORS, place, errors as f64);
+    Ok(errors)
+}
+
+struct Share {
+    latencies: Vec<Duration>,
+    errors: u64,
+}
+
+/// Sends the next request once the last is answered; counts what is answered between start and end.
+async fn client(address: SocketAddr, mut prompt: Prompt, start: Instant, end: Instant) -> Share {
+    let mut share = Share { latencies: Vec::new(), errors: 0 };
+    let (mut connection, mut answer) = (None, Vec::new());
+    while Instant::now() < end {
+        let sent = Instant::now();
+        let latency = match once(address, &mut connection, prompt.next(), &mut answer).await {
+            Ok(()) => sent.elapsed(),
+            Err(_) => {
+                share.errors += 1;
+                connection = None;
+                continue;
+            }
+        };
+        if (start..end).contains(&(sent + latency)) {
+            share.latencies.push(latency);
+        }
+    }
+    share
+}
+
+async fn once(
+    address: SocketAddr,
+    place: &mut Option<Connection>,
+    request: &[u8],
+    answer: &mut Vec<u8>,
+) -> anyhow::Result<()> {
+    let mut connection = match place.take() {
+        Some(connection) => connection,
+        None => Connection::open(address).await?,
+    };
+    let (status, keeps) = connection.exchange(request, answer).await?;
+    anyhow::ensure!(status == 200 && answer.ends_with(b"}"), "status {status}");
+    *place = keeps.then_some(connection);
+    Ok(())
+}
