@@ -3,10 +3,11 @@
 use std::time::Duration;
 
 use http::StatusCode;
-use opentelemetry::metrics::{Histogram, Meter, MeterProvider as _};
+use opentelemetry::KeyValue;
+use opentelemetry::metrics::{BoundHistogram, Histogram, Meter, MeterProvider as _};
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::metrics::SdkMeterProvider;
-use outrigger_filters::labels::{self, Labels};
+use outrigger_filters::labels::{self, Series};
 use outrigger_filters::{Ask, End};
 use pingora::{Error, ErrorSource, ErrorType};
 use prometheus::Registry;
@@ -64,11 +65,11 @@ impl Tokens {
         Tokens { begun: Instant::now(), first: None, last: None, count: 0 }
     }
 
-    pub fn saw(&mut self) {
+    pub fn saw(&mut self, count: usize) {
         let now = Instant::now();
         self.first.get_or_insert(now);
         self.last = Some(now);
-        self.count = self.count.saturating_add(1);
+        self.count = self.count.saturating_add(u32::try_from(count).unwrap_or(u32::MAX));
     }
 
     fn to_first(&self) -> Option<Duration> {
@@ -84,11 +85,16 @@ impl Tokens {
 
 /// What clients saw of the held routes, by the server side of the OpenTelemetry GenAI conventions:
 /// each client is counted, also those that share an answer.
-pub struct ServerMetrics {
-    duration: Histogram<f64>,
-    first_token: Histogram<f64>,
-    per_token: Histogram<f64>,
-    labels: Labels,
+pub struct ServerMetrics(Series<Bound>);
+
+/// The instruments of one route and model.
+struct Bound {
+    duration: BoundHistogram<f64>,
+    first_token: BoundHistogram<f64>,
+    per_token: BoundHistogram<f64>,
+    /// Errors are rare and have a label more.
+    errors: Histogram<f64>,
+    labels: Vec<KeyValue>,
 }
 
 /// Buckets of the conventions.
@@ -103,37 +109,41 @@ impl ServerMetrics {
             let builder = meter.f64_histogram(name).with_unit("s").with_description(description);
             builder.with_boundaries(buckets.to_vec()).build()
         };
-        ServerMetrics {
-            duration: histogram(
-                "gen_ai.server.request.duration",
-                "Time from a request's head until the last byte of its answer was written.",
-                &DURATION_SECONDS,
-            ),
-            first_token: histogram(
-                "gen_ai.server.time_to_first_token",
-                "Time from a request's head until the first token of a streamed answer was written.",
-                &FIRST_TOKEN_SECONDS,
-            ),
-            per_token: histogram(
-                "gen_ai.server.time_per_output_token",
-                "Mean time between the tokens of a streamed answer, from the second on.",
-                &PER_TOKEN_SECONDS,
-            ),
-            labels: Labels::default(),
-        }
+        let duration = histogram(
+            "gen_ai.server.request.duration",
+            "Time from a request's head until the last byte of its answer was written.",
+            &DURATION_SECONDS,
+        );
+        let first_token = histogram(
+            "gen_ai.server.time_to_first_token",
+            "Time from a request's head until the first token of a streamed answer was written.",
+            &FIRST_TOKEN_SECONDS,
+        );
+        let per_token = histogram(
+            "gen_ai.server.time_per_output_token",
+            "Mean time between the tokens of a streamed answer, from the second on.",
+            &PER_TOKEN_SECONDS,
+        );
+        ServerMetrics(Series::new(move |labels| Bound {
+            duration: duration.bind(&labels),
+            first_token: first_token.bind(&labels),
+            per_token: per_token.bind(&labels),
+            errors: duration.clone(),
+            labels,
+        }))
     }
 
     /// An answer has been written, to its end or not.
     pub fn ended(&self, ask: &Ask, tokens: &Tokens, status: StatusCode, end: Result<&End, &Error>) {
         match end {
             Ok(_) if status.is_success() => {
-                let labels = self.labels.of(ask);
-                self.duration.record(tokens.begun.elapsed().as_secs_f64(), &labels);
+                let bound = self.0.of(ask);
+                bound.duration.record(tokens.begun.elapsed().as_secs_f64());
                 if let Some(time) = tokens.to_first() {
-                    self.first_token.record(time.as_secs_f64(), &labels);
+                    bound.first_token.record(time.as_secs_f64());
                 }
                 if let Some(time) = tokens.per_token() {
-                    self.per_token.record(time.as_secs_f64(), &labels);
+                    bound.per_token.record(time.as_secs_f64());
                 }
             }
             Ok(_) => self.failed(ask, tokens, labels::status(status.as_u16())),
@@ -142,8 +152,9 @@ impl ServerMetrics {
     }
 
     pub fn failed(&self, ask: &Ask, tokens: &Tokens, error: &'static str) {
-        let labels = labels::with_error(&self.labels.of(ask), error);
-        self.duration.record(tokens.begun.elapsed().as_secs_f64(), &labels);
+        let bound = self.0.of(ask);
+        let labels = labels::with_error(&bound.labels, error);
+        bound.errors.record(tokens.begun.elapsed().as_secs_f64(), &labels);
     }
 }
 

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use opentelemetry::KeyValue;
-use opentelemetry::metrics::{Histogram, Meter};
+use opentelemetry::metrics::{BoundHistogram, Meter};
 use tokio::time::Instant;
 
 use crate::{Ask, Refusal, Reply};
@@ -32,14 +32,13 @@ pub const BACKEND: &str = "backend";
 
 struct Room {
     filter: Arc<dyn Filter>,
-    labels: [KeyValue; 1],
+    duration: BoundHistogram<f64>,
 }
 
 struct Rooms {
     rooms: Vec<Room>,
     backend: Arc<dyn Backend>,
-    backend_labels: [KeyValue; 1],
-    duration: Histogram<f64>,
+    backend_duration: BoundHistogram<f64>,
 }
 
 /// The rooms in their order, with the backend behind them.
@@ -48,10 +47,6 @@ pub struct Chain(Arc<Rooms>);
 
 impl Chain {
     pub fn new(filters: Vec<Arc<dyn Filter>>, backend: Arc<dyn Backend>, meter: &Meter) -> Self {
-        let rooms = filters
-            .into_iter()
-            .map(|filter| Room { labels: [KeyValue::new("filter", filter.name())], filter })
-            .collect();
         let duration = meter
             .f64_histogram("outrigger_filter_duration")
             .with_unit("s")
@@ -60,7 +55,9 @@ impl Chain {
             )
             .with_boundaries(ROOM_SECONDS.to_vec())
             .build();
-        Chain(Arc::new(Rooms { rooms, backend, backend_labels: [KeyValue::new("filter", BACKEND)], duration }))
+        let bound = |name: &'static str| duration.bind(&[KeyValue::new("filter", name)]);
+        let rooms = filters.into_iter().map(|filter| Room { duration: bound(filter.name()), filter }).collect();
+        Chain(Arc::new(Rooms { rooms, backend, backend_duration: bound(BACKEND) }))
     }
 
     pub fn names(&self) -> impl Iterator<Item = &'static str> {
@@ -88,19 +85,19 @@ impl Next {
     pub async fn run(self, ask: Arc<Ask>) -> Result<Reply, Refusal> {
         let Next { rooms, at } = self;
         let begun = Instant::now();
-        let (name, labels, mut outcome) = match rooms.rooms.get(at) {
+        let (name, duration, mut outcome) = match rooms.rooms.get(at) {
             Some(room) => {
                 let next = Next { rooms: rooms.clone(), at: at + 1 };
-                (room.filter.name(), &room.labels, room.filter.handle(ask, next).await)
+                (room.filter.name(), &room.duration, room.filter.handle(ask, next).await)
             }
-            None => (BACKEND, &rooms.backend_labels, rooms.backend.call(&ask).await),
+            None => (BACKEND, &rooms.backend_duration, rooms.backend.call(&ask).await),
         };
         let timing = match &mut outcome {
             Ok(reply) => &mut reply.timing,
             Err(refusal) => &mut refusal.timing,
         };
         let own = timing.enter(name, begun.elapsed());
-        rooms.duration.record(own.as_secs_f64(), labels);
+        duration.record(own.as_secs_f64());
         outcome
     }
 }

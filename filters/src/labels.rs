@@ -1,6 +1,6 @@
 //! Labels of metrics, made once and bounded: a client that invents model names cannot fill our memory.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use dashmap::DashMap;
 use opentelemetry::KeyValue;
@@ -12,30 +12,36 @@ const MAX_MODELS: usize = 100;
 const OTHER: &str = "_OTHER";
 const MAX_NAME_BYTES: usize = 128;
 
-/// The `gen_ai.*` attributes of a question, by route and model.
-#[derive(Default)]
-pub struct Labels {
-    known: DashMap<Box<str>, [Arc<[KeyValue]>; Route::ALL.len()]>,
+/// What is measured of questions, bound to their `gen_ai.*` attributes once for each route and model:
+/// looking attributes up at every measurement would cost more than all the rest of it.
+pub struct Series<B> {
+    known: DashMap<Box<str>, [OnceLock<Arc<B>>; Route::ALL.len()]>,
+    bind: Box<dyn Fn(Vec<KeyValue>) -> B + Send + Sync>,
 }
 
-impl Labels {
-    pub fn of(&self, ask: &Ask) -> Arc<[KeyValue]> {
+impl<B> Series<B> {
+    pub fn new(bind: impl Fn(Vec<KeyValue>) -> B + Send + Sync + 'static) -> Self {
+        Series { known: DashMap::new(), bind: Box::new(bind) }
+    }
+
+    pub fn of(&self, ask: &Ask) -> Arc<B> {
         let model = ask.question.model.as_deref().filter(|model| model.len() <= MAX_NAME_BYTES).unwrap_or(OTHER);
-        if let Some(labels) = self.known.get(model) {
-            return labels[ask.route as usize].clone();
+        let bound = |model: &str| Arc::new((self.bind)(labels(ask.route, model)));
+        if let Some(routes) = self.known.get(model) {
+            return routes[ask.route as usize].get_or_init(|| bound(model)).clone();
         }
         let model = if self.known.len() < MAX_MODELS { model } else { OTHER };
-        let labels = self.known.entry(model.into()).or_insert_with(|| Route::ALL.map(|route| labels(route, model)));
-        labels[ask.route as usize].clone()
+        let routes = self.known.entry(model.into()).or_default();
+        routes[ask.route as usize].get_or_init(|| bound(model)).clone()
     }
 }
 
-fn labels(route: Route, model: &str) -> Arc<[KeyValue]> {
-    Arc::new([
+fn labels(route: Route, model: &str) -> Vec<KeyValue> {
+    vec![
         KeyValue::new("gen_ai.operation.name", route.operation()),
         KeyValue::new("gen_ai.provider.name", route.provider()),
         KeyValue::new("gen_ai.request.model", model.to_owned()),
-    ])
+    ]
 }
 
 /// The labels of a question that failed, with the word for how.
@@ -70,7 +76,7 @@ mod tests {
 
     #[test]
     fn ten_thousand_model_names_make_no_more_than_the_bound() {
-        let labels = Labels::default();
+        let labels = Series::new(|labels| labels);
         for name in 0..10_000 {
             labels.of(&testing::ask(&format!(r#"{{"model":"m{name}"}}"#)));
         }

@@ -8,11 +8,11 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use opentelemetry::KeyValue;
-use opentelemetry::metrics::{Histogram, Meter};
+use opentelemetry::metrics::{BoundHistogram, Histogram, Meter};
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
-use crate::labels::{self, Labels};
+use crate::labels::{self, Series};
 use crate::reply::{Body, Kind};
 use crate::{Ask, End, Event, Filter, Next, Refusal, Reply, Watch};
 
@@ -24,14 +24,17 @@ pub struct Config {}
 /// Buckets of the conventions, for durations and for times between chunks.
 pub const SECONDS: [f64; 14] = [0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.56, 5.12, 10.24, 20.48, 40.96, 81.92];
 
-struct Instruments {
-    duration: Histogram<f64>,
-    first_chunk: Histogram<f64>,
-    per_chunk: Histogram<f64>,
-    labels: Labels,
+/// The instruments of one route and model.
+struct Bound {
+    duration: BoundHistogram<f64>,
+    first_chunk: BoundHistogram<f64>,
+    per_chunk: BoundHistogram<f64>,
+    /// Errors are rare and have a label more.
+    errors: Histogram<f64>,
+    labels: Vec<KeyValue>,
 }
 
-pub struct Latency(Arc<Instruments>);
+pub struct Latency(Series<Bound>);
 
 impl Latency {
     pub fn new(_config: &Config, meter: &Meter) -> Self {
@@ -43,17 +46,21 @@ impl Latency {
                 .with_boundaries(SECONDS.to_vec())
                 .build()
         };
-        Latency(Arc::new(Instruments {
-            duration: histogram("gen_ai.client.operation.duration", "Time of one call to the backend, whole."),
-            first_chunk: histogram(
-                "gen_ai.client.operation.time_to_first_chunk",
-                "Time from the call until the first chunk of a streamed answer.",
-            ),
-            per_chunk: histogram(
-                "gen_ai.client.operation.time_per_output_chunk",
-                "Time between two chunks of a streamed answer, from the second on.",
-            ),
-            labels: Labels::default(),
+        let duration = histogram("gen_ai.client.operation.duration", "Time of one call to the backend, whole.");
+        let first_chunk = histogram(
+            "gen_ai.client.operation.time_to_first_chunk",
+            "Time from the call until the first chunk of a streamed answer.",
+        );
+        let per_chunk = histogram(
+            "gen_ai.client.operation.time_per_output_chunk",
+            "Time between two chunks of a streamed answer, from the second on.",
+        );
+        Latency(Series::new(move |labels| Bound {
+            duration: duration.bind(&labels),
+            first_chunk: first_chunk.bind(&labels),
+            per_chunk: per_chunk.bind(&labels),
+            errors: duration.clone(),
+            labels,
         }))
     }
 }
@@ -65,15 +72,8 @@ impl Filter for Latency {
     }
 
     async fn handle(&self, ask: Arc<Ask>, next: Next) -> Result<Reply, Refusal> {
-        let labels = self.0.labels.of(&ask);
-        let mut stopwatch = Stopwatch {
-            instruments: self.0.clone(),
-            labels,
-            begun: Instant::now(),
-            chunk: None,
-            open: true,
-            status: None,
-        };
+        let bound = self.0.of(&ask);
+        let mut stopwatch = Stopwatch { bound, begun: Instant::now(), chunk: None, open: true, status: None };
         // If the caller stops waiting for the head, dropping the stopwatch counts the call as abandoned.
         match next.run(ask).await {
             Ok(reply) => {
@@ -95,8 +95,7 @@ impl Filter for Latency {
 
 /// Times one call; its state is the watch's own.
 struct Stopwatch {
-    instruments: Arc<Instruments>,
-    labels: Arc<[KeyValue]>,
+    bound: Arc<Bound>,
     begun: Instant,
     /// When the last chunk came.
     chunk: Option<Instant>,
@@ -108,14 +107,14 @@ struct Stopwatch {
 impl Stopwatch {
     fn fail(&mut self, error: &'static str) {
         let seconds = self.begun.elapsed().as_secs_f64();
-        self.instruments.duration.record(seconds, &labels::with_error(&self.labels, error));
+        self.bound.errors.record(seconds, &labels::with_error(&self.bound.labels, error));
         self.open = false;
     }
 
     fn close(&mut self, end: &End) {
         match (end, self.status) {
             (End::Complete, None) => {
-                self.instruments.duration.record(self.begun.elapsed().as_secs_f64(), &self.labels);
+                self.bound.duration.record(self.begun.elapsed().as_secs_f64());
                 self.open = false;
             }
             (End::Complete, Some(status)) => self.fail(labels::status(status)),
@@ -132,8 +131,8 @@ impl Watch for Stopwatch {
         }
         let now = Instant::now();
         match self.chunk.replace(now) {
-            None => self.instruments.first_chunk.record((now - self.begun).as_secs_f64(), &self.labels),
-            Some(last) => self.instruments.per_chunk.record((now - last).as_secs_f64(), &self.labels),
+            None => self.bound.first_chunk.record((now - self.begun).as_secs_f64()),
+            Some(last) => self.bound.per_chunk.record((now - last).as_secs_f64()),
         }
     }
 

@@ -18,7 +18,7 @@ pub mod testing;
 pub use ask::{Ask, Route, Tenant};
 pub use filter::{Backend, Chain, Filter, Next};
 pub use refusal::{Fault, Reason, Refusal};
-pub use reply::{Body, Broken, End, Event, Events, Reply, Watch};
+pub use reply::{Batch, Body, Broken, End, Event, Events, Reply, Watch};
 
 use std::sync::Arc;
 

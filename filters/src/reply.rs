@@ -54,7 +54,10 @@ impl Broken {
     }
 }
 
-pub type Events = Pin<Box<dyn Stream<Item = Result<Event, Broken>> + Send>>;
+/// Events that arrived together, at least one: they go on together.
+pub type Batch = Vec<Event>;
+
+pub type Events = Pin<Box<dyn Stream<Item = Result<Batch, Broken>> + Send>>;
 
 pub enum Body {
     /// Complete when the head is.
@@ -143,14 +146,14 @@ impl Watched {
 }
 
 impl Stream for Watched {
-    type Item = Result<Event, Broken>;
+    type Item = Result<Batch, Broken>;
 
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let next = self.events.as_mut().poll_next(context);
         match &next {
-            Poll::Ready(Some(Ok(event))) => {
+            Poll::Ready(Some(Ok(batch))) => {
                 if let Some(watch) = self.watch.as_mut() {
-                    watch.event(event);
+                    batch.iter().for_each(|event| watch.event(event));
                 }
             }
             Poll::Ready(Some(Err(broken))) => self.end(End::Broken(*broken)),
@@ -187,12 +190,12 @@ mod tests {
         }
     }
 
-    fn reply(items: Vec<Result<Event, Broken>>) -> Reply {
+    fn reply(items: Vec<Result<Batch, Broken>>) -> Reply {
         Reply::events(StatusCode::OK, HeaderMap::new(), Box::pin(stream::iter(items)))
     }
 
-    fn data() -> Result<Event, Broken> {
-        Ok(Event { bytes: Bytes::from_static(b"data: x\n\n"), kind: Kind::Data })
+    fn data() -> Result<Batch, Broken> {
+        Ok(vec![Event { bytes: Bytes::from_static(b"data: x\n\n"), kind: Kind::Data }])
     }
 
     #[tokio::test]

@@ -3,8 +3,6 @@
 //! The pieces that come out, one behind the other, are the bytes that went in. The framing is that
 //! of the WHATWG HTML standard, section 9.2: lines end in LF, CR or CRLF, an empty line ends an event.
 
-use std::collections::VecDeque;
-
 use bytes::{Bytes, BytesMut};
 use memchr::memchr2;
 
@@ -22,7 +20,7 @@ pub struct Splitter {
 
 impl Splitter {
     /// Takes the next chunk and puts the events that it completes behind `events`.
-    pub fn push(&mut self, mut chunk: Bytes, events: &mut VecDeque<Event>) {
+    pub fn push(&mut self, mut chunk: Bytes, events: &mut Vec<Event>) {
         if !self.pending.is_empty() {
             let scanned = self.pending.len().saturating_sub(2);
             self.pending.extend_from_slice(&chunk);
@@ -57,16 +55,16 @@ impl Splitter {
         self.finished
     }
 
-    fn emit(&mut self, bytes: Bytes, events: &mut VecDeque<Event>) {
+    fn emit(&mut self, bytes: Bytes, events: &mut Vec<Event>) {
         let kind = kind(&bytes);
         self.finished |= kind == Kind::Last;
-        events.push_back(Event { bytes, kind });
+        events.push(Event { bytes, kind });
     }
 
-    fn flush_overlong(&mut self, events: &mut VecDeque<Event>) {
+    fn flush_overlong(&mut self, events: &mut Vec<Event>) {
         if self.pending.len() > MAX_EVENT_BYTES {
             let bytes = std::mem::take(&mut self.pending).freeze();
-            events.push_back(Event { bytes, kind: Kind::Bytes });
+            events.push(Event { bytes, kind: Kind::Bytes });
         }
     }
 }
@@ -129,7 +127,7 @@ mod tests {
 
     /// Splits `stream` fed in the given chunks; gives the pieces and their kinds.
     fn split(chunks: &[&[u8]]) -> (Vec<(String, Kind)>, bool) {
-        let (mut splitter, mut events) = (Splitter::default(), VecDeque::new());
+        let (mut splitter, mut events) = (Splitter::default(), Vec::new());
         for chunk in chunks {
             splitter.push(Bytes::copy_from_slice(chunk), &mut events);
         }
@@ -172,7 +170,7 @@ mod tests {
     #[test]
     fn an_endless_line_is_passed_on_in_pieces() {
         let line = vec![b'x'; MAX_EVENT_BYTES / 2 + 1];
-        let (mut splitter, mut events) = (Splitter::default(), VecDeque::new());
+        let (mut splitter, mut events) = (Splitter::default(), Vec::new());
         for _ in 0..4 {
             splitter.push(Bytes::copy_from_slice(&line), &mut events);
         }
@@ -201,7 +199,7 @@ mod tests {
 
         #[test]
         fn no_bytes_are_lost_whatever_they_are(chunks in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..20), 0..10)) {
-            let (mut splitter, mut events) = (Splitter::default(), VecDeque::new());
+            let (mut splitter, mut events) = (Splitter::default(), Vec::new());
             chunks.iter().for_each(|chunk| splitter.push(Bytes::copy_from_slice(chunk), &mut events));
             events.extend(splitter.finish());
             let out: Vec<u8> = events.iter().flat_map(|event| event.bytes.to_vec()).collect();

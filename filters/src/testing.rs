@@ -126,7 +126,7 @@ fn play(steps: Vec<Step>, call: Call) -> crate::Events {
                     return None;
                 }
                 Some(Step::Wait(wait)) => tokio::time::sleep(wait).await,
-                Some(Step::Data(text)) => return Some((Ok(data(text)), (steps, call))),
+                Some(Step::Data(text)) => return Some((Ok(vec![data(text)]), (steps, call))),
                 Some(Step::Break(broken)) => {
                     call.finish();
                     return Some((Err(broken), (steps, call)));

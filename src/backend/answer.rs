@@ -3,8 +3,10 @@
 //! The head of a stream waits for its first event, so that a backend that fails before it has said
 //! anything is refused with a status of its own and not with a broken 200.
 
-use std::collections::VecDeque;
+use std::future::poll_fn;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -13,11 +15,11 @@ use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, TR
 use http::{StatusCode, Version};
 use outrigger_filters::reply::Kind;
 use outrigger_filters::sse::Splitter;
-use outrigger_filters::{Ask, Broken, Event, Events, Reason, Refusal, Reply};
+use outrigger_filters::{Ask, Batch, Broken, Event, Events, Reason, Refusal, Reply};
 use pingora::protocols::http::client::HttpSession;
 use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorType};
-use tokio::time::Instant;
+use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::wire::Wire;
 use super::{Answering, Deadlines, allowed_headers};
@@ -32,28 +34,39 @@ pub struct Home {
 }
 
 pub async fn read(answering: Answering, ask: &Ask, deadlines: Deadlines) -> Result<Reply, Refusal> {
-    let Answering { session, home, begun } = answering;
+    let Answering { mut session, home, begun } = answering;
     let Some(head) = session.response_header() else { return Err(Reason::BackendNonsense.into()) };
     let (status, headers) = (head.status, allowed_headers(&head.headers));
     let (framing, streams) = (Framing::of(head), is_event_stream(&head.headers));
-    let source = Source {
-        session,
-        home,
-        framing,
-        first_until: begun + deadlines.until_head(ask),
-        gap: deadlines.token_gap,
-        flowing: false,
-    };
-    if !streams {
-        return plain(source, status, headers).await;
+    session.set_read_timeout(None);
+    let until = begun + deadlines.until_head(ask);
+    let source = Box::new(Source { session, home, framing, until, gap: None, alarm: None });
+    match streams {
+        true => Box::pin(streamed(source, status, headers, deadlines.token_gap)).await,
+        false => plain(source, status, headers, deadlines.token_gap).await,
     }
-    let mut relay = Relay { source: Some(source), splitter: Splitter::default(), ready: VecDeque::new() };
-    match relay.next().await {
-        Some(Ok(first)) => relay.ready.push_front(first),
+}
+
+async fn streamed(
+    source: Box<Source>,
+    status: StatusCode,
+    headers: HeaderMap,
+    gap: Duration,
+) -> Result<Reply, Refusal> {
+    let mut relay = Relay { source: Some(source), splitter: Splitter::default(), gap };
+    let first = match relay.next().await {
+        Some(Ok(batch)) => Some(batch),
         Some(Err(broken)) => return Err(before_the_first_event(broken)),
-        None => {}
-    }
-    Ok(Reply::events(status, headers, into_events(relay)))
+        None => None,
+    };
+    let rest = stream::unfold((first, relay), |(first, mut relay)| async move {
+        let batch = match first {
+            Some(batch) => Ok(batch),
+            None => relay.next().await?,
+        };
+        Some((batch, (None, relay)))
+    });
+    Ok(Reply::events(status, headers, Box::pin(rest)))
 }
 
 fn before_the_first_event(broken: Broken) -> Refusal {
@@ -91,35 +104,55 @@ struct Source {
     session: HttpSession,
     home: Home,
     framing: Framing,
-    first_until: Instant,
-    gap: Duration,
-    /// Whether the answer has really begun: comments before it do not count.
-    flowing: bool,
+    /// When the next piece must be there.
+    until: Instant,
+    /// The time between two pieces, once the answer has really begun.
+    gap: Option<Duration>,
+    /// Made when a read has to wait, and set anew only when it goes off too early: most pieces come
+    /// long before, and a timer for each would cost more than the rest of the reading.
+    alarm: Option<Pin<Box<Sleep>>>,
 }
 
 impl Source {
     async fn read(&mut self) -> Result<Option<Bytes>, Broken> {
-        if !self.flowing {
-            let left = self.first_until.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                return Err(Broken::TokenGap);
-            }
-            self.session.set_read_timeout(Some(left));
+        let Source { session, until, alarm, gap, .. } = self;
+        let mut read = pin!(session.read_response_body());
+        let outcome = poll_fn(|context| match read.as_mut().poll(context) {
+            Poll::Ready(read) => Poll::Ready(read.map_err(|error| broken(&error))),
+            Poll::Pending => ready_when(alarm, *until, context).map(|()| Err(Broken::TokenGap)),
+        })
+        .await;
+        if let Some(gap) = gap {
+            *until = Instant::now() + *gap;
         }
-        self.session.read_response_body().await.map_err(|error| broken(&error))
+        outcome
     }
 
-    /// From now on only the gap between two pieces counts.
-    fn flows(&mut self) {
-        if !self.flowing {
-            self.flowing = true;
-            self.session.set_read_timeout(Some(self.gap));
+    /// From now on the gap between two pieces counts: the answer has really begun.
+    fn flows(&mut self, gap: Duration) {
+        if self.gap.is_none() {
+            self.gap = Some(gap);
+            self.until = Instant::now() + gap;
         }
     }
 
     /// Gives the connection back: its answer is complete.
-    async fn release(self) {
+    async fn release(self: Box<Self>) {
         self.home.wire.release(self.session, &self.home.peer).await;
+    }
+}
+
+fn ready_when(alarm: &mut Option<Pin<Box<Sleep>>>, until: Instant, context: &mut Context<'_>) -> Poll<()> {
+    let alarm = alarm.get_or_insert_with(|| Box::pin(sleep_until(until)));
+    if alarm.deadline() > until {
+        alarm.as_mut().reset(until);
+    }
+    loop {
+        ready!(alarm.as_mut().poll(context));
+        if alarm.deadline() >= until {
+            return Poll::Ready(());
+        }
+        alarm.as_mut().reset(until);
     }
 }
 
@@ -133,26 +166,20 @@ fn broken(error: &Error) -> Broken {
 /// An event stream on its way; dropping it cancels the generation.
 struct Relay {
     /// Gone when the stream has ended.
-    source: Option<Source>,
+    source: Option<Box<Source>>,
     splitter: Splitter,
-    ready: VecDeque<Event>,
+    gap: Duration,
 }
 
 impl Relay {
-    async fn next(&mut self) -> Option<Result<Event, Broken>> {
+    async fn next(&mut self) -> Option<Result<Batch, Broken>> {
         loop {
-            if let Some(event) = self.ready.pop_front() {
-                if let Some(source) = &mut self.source
-                    && event.kind != Kind::Comment
-                {
-                    source.flows();
-                }
-                return Some(Ok(event));
-            }
-            match self.source.as_mut()?.read().await {
-                Ok(Some(bytes)) => self.splitter.push(bytes, &mut self.ready),
+            let source = self.source.as_mut()?;
+            let mut batch = Batch::new();
+            match source.read().await {
+                Ok(Some(bytes)) => self.splitter.push(bytes, &mut batch),
                 Ok(None) => {
-                    if let Err(broken) = self.finish().await {
+                    if let Err(broken) = self.finish(&mut batch).await {
                         return Some(Err(broken));
                     }
                 }
@@ -161,31 +188,39 @@ impl Relay {
                     return Some(Err(broken));
                 }
             }
+            if batch.is_empty() {
+                continue;
+            }
+            // Comments before the first token do not stop its clock.
+            if let Some(source) = &mut self.source
+                && batch.iter().any(|event| event.kind != Kind::Comment)
+            {
+                source.flows(self.gap);
+            }
+            return Some(Ok(batch));
         }
     }
 
     /// The body has ended. An end that a cut looks like too counts only behind the stream's last event.
-    async fn finish(&mut self) -> Result<(), Broken> {
-        self.ready.extend(self.splitter.finish());
+    async fn finish(&mut self, batch: &mut Batch) -> Result<(), Broken> {
+        let last = self.splitter.finish();
         let Some(source) = self.source.take() else { return Ok(()) };
         if source.framing == Framing::UntilClose && !self.splitter.has_finished() {
-            self.ready.clear();
             return Err(Broken::BackendCut);
         }
+        batch.extend(last);
         source.release().await;
         Ok(())
     }
 }
 
-fn into_events(relay: Relay) -> Events {
-    Box::pin(stream::unfold(relay, |mut relay| async move {
-        let event = relay.next().await?;
-        Some((event, relay))
-    }))
-}
-
 /// Reads an answer that is no event stream: whole, or from some size on in pieces.
-async fn plain(mut source: Source, status: StatusCode, headers: HeaderMap) -> Result<Reply, Refusal> {
+async fn plain(
+    mut source: Box<Source>,
+    status: StatusCode,
+    headers: HeaderMap,
+    gap: Duration,
+) -> Result<Reply, Refusal> {
     let mut first = Bytes::new();
     let mut rest = BytesMut::new();
     loop {
@@ -198,6 +233,7 @@ async fn plain(mut source: Source, status: StatusCode, headers: HeaderMap) -> Re
                 }
                 rest.extend_from_slice(&bytes);
                 if rest.len() > WHOLE_BYTES {
+                    source.flows(gap);
                     return Ok(Reply::events(status, headers, pieces(source, rest.freeze())));
                 }
             }
@@ -214,10 +250,9 @@ async fn plain(mut source: Source, status: StatusCode, headers: HeaderMap) -> Re
 }
 
 /// A large plain answer, piece by piece, what has been read of it first.
-fn pieces(mut source: Source, read: Bytes) -> Events {
-    source.flows();
+fn pieces(source: Box<Source>, read: Bytes) -> Events {
     Box::pin(stream::unfold((Some(source), Some(read)), |(source, read)| async move {
-        let piece = |bytes| Event { bytes, kind: Kind::Bytes };
+        let piece = |bytes| vec![Event { bytes, kind: Kind::Bytes }];
         if let Some(bytes) = read {
             return Some((Ok(piece(bytes)), (source, None)));
         }

@@ -29,13 +29,13 @@ const IDLE_CONNECTIONS: usize = 1024;
 
 pub enum Wire {
     Http1(TransportConnector),
-    Negotiated(Connector),
+    Negotiated(Box<Connector>),
 }
 
 /// A connection from the pool or a new one, nothing written on it yet.
 pub enum Line {
     Http1(Stream),
-    Negotiated(HttpSession),
+    Negotiated(Box<HttpSession>),
 }
 
 impl Wire {
@@ -45,7 +45,7 @@ impl Wire {
         match config.protocol {
             Protocol::Http1 => Wire::Http1(TransportConnector::new(Some(options))),
             Protocol::Auto if !config.url.tls => Wire::Http1(TransportConnector::new(Some(options))),
-            Protocol::Auto | Protocol::Http2 => Wire::Negotiated(Connector::new(Some(options))),
+            Protocol::Auto | Protocol::Http2 => Wire::Negotiated(Box::new(Connector::new(Some(options)))),
         }
     }
 
@@ -59,7 +59,7 @@ impl Wire {
             },
             Wire::Negotiated(connector) => {
                 let (session, reused) = Box::pin(connector.get_http_session(peer)).await?;
-                Ok((Line::Negotiated(session), reused))
+                Ok((Line::Negotiated(Box::new(session)), reused))
             }
         }
     }
@@ -94,7 +94,7 @@ impl Line {
             Line::Negotiated(mut session) => {
                 session.set_write_timeout(Some(limit));
                 let sent = Box::pin(write_apart(&mut session, upstream, ask)).await;
-                (session, sent)
+                (*session, sent)
             }
         }
     }

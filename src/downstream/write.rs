@@ -1,12 +1,12 @@
 //! A reply or a refusal onto the wire.
 
 use bytes::{Bytes, BytesMut};
-use futures::{FutureExt, StreamExt};
+use futures::StreamExt;
 use http::header::{ALLOW, CONTENT_LENGTH, CONTENT_TYPE, HeaderName, HeaderValue, TRANSFER_ENCODING};
 use http::{StatusCode, Version};
 use outrigger_filters::refusal::broken_event;
 use outrigger_filters::reply::{Kind, Timing};
-use outrigger_filters::{Body, Broken, End, Event, Events, Reason, Refusal, Reply, Route};
+use outrigger_filters::{Batch, Body, Broken, End, Event, Events, Reason, Refusal, Reply, Route};
 use pingora::http::ResponseHeader;
 use pingora::proxy::Session;
 use pingora::{Error, ErrorType};
@@ -18,9 +18,6 @@ type Result<T, E = Box<Error>> = std::result::Result<T, E>;
 
 const SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
 pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
-
-/// What has arrived together is written together, up to this size.
-const TOGETHER_BYTES: usize = 32 * 1024;
 
 /// Writes an answer to its end, or until the client goes. An answer that breaks ends in a visible
 /// error and in `Err`, so that the connection is cut and never closed politely.
@@ -99,54 +96,33 @@ async fn relay(session: &mut Session, route: Route, request: &mut Request, mut e
             next = events.next() => next,
             () = until_gone(session) => return Err(gone()),
         };
-        let (bytes, rest) = together(request, next, &mut events);
-        let ended = matches!(rest, Rest::Ended);
-        session.as_downstream_mut().write_response_body(bytes, ended).await?;
-        match rest {
-            Rest::ToCome => {}
-            Rest::Ended => return Ok(End::Complete),
-            Rest::Broken(broken) => return cut(session, route, broken).await,
+        match next {
+            Some(Ok(batch)) => {
+                let bytes = together(request, batch);
+                session.as_downstream_mut().write_response_body(bytes, false).await?;
+            }
+            Some(Err(broken)) => return cut(session, route, broken).await,
+            None => {
+                session.as_downstream_mut().write_response_body(Bytes::new(), true).await?;
+                return Ok(End::Complete);
+            }
         }
     }
 }
 
-/// What is known of the events behind those in hand.
-enum Rest {
-    ToCome,
-    Ended,
-    Broken(Broken),
-}
-
-/// The bytes of an event and of what is there behind it already.
-fn together(request: &mut Request, first: Option<Result<Event, Broken>>, events: &mut Events) -> (Bytes, Rest) {
-    let mut bytes = Bytes::new();
-    let mut many = BytesMut::new();
-    let mut next = first;
-    let rest = loop {
-        match next {
-            None => break Rest::Ended,
-            Some(Err(broken)) => break Rest::Broken(broken),
-            Some(Ok(event)) => {
-                request.saw(&event);
-                if bytes.is_empty() {
-                    bytes = event.bytes;
-                } else {
-                    if many.is_empty() {
-                        many.extend_from_slice(&bytes);
-                    }
-                    many.extend_from_slice(&event.bytes);
-                }
-            }
+/// What arrived together is written together.
+fn together(request: &mut Request, batch: Batch) -> Bytes {
+    if batch.iter().any(|event| event.kind == Kind::Data) {
+        request.tokens.saw(batch.len());
+    }
+    match <[Event; 1]>::try_from(batch) {
+        Ok([event]) => event.bytes,
+        Err(batch) => {
+            let mut bytes = BytesMut::with_capacity(batch.iter().map(|event| event.bytes.len()).sum());
+            batch.iter().for_each(|event| bytes.extend_from_slice(&event.bytes));
+            bytes.freeze()
         }
-        if bytes.len().max(many.len()) >= TOGETHER_BYTES {
-            break Rest::ToCome;
-        }
-        match events.next().now_or_never() {
-            Some(ready) => next = ready,
-            None => break Rest::ToCome,
-        }
-    };
-    (if many.is_empty() { bytes } else { many.freeze() }, rest)
+    }
 }
 
 /// Says in the stream that it broke, and cuts it.
@@ -160,12 +136,4 @@ async fn cut(session: &mut Session, route: Route, broken: Broken) -> Result<End>
         session.as_downstream_mut().write_response_body(event, false).await?;
     }
     Error::e_explain(ErrorType::new(broken.code()), "the answer broke off").map_err(|error: Box<Error>| error.into_up())
-}
-
-impl Request {
-    fn saw(&mut self, event: &Event) {
-        if event.kind == Kind::Data {
-            self.tokens.saw();
-        }
-    }
 }

@@ -6,7 +6,7 @@ use tokio::time::{advance, sleep};
 
 use super::*;
 use crate::testing::{Script, Scripted, Step, ask, ask_by};
-use crate::{Body, Broken, Chain, Event, Events, Reason};
+use crate::{Body, Broken, Chain, Events, Reason};
 
 const BODY: &str = r#"{"model":"m","messages":[]}"#;
 
@@ -37,9 +37,9 @@ fn events(reply: Reply) -> Events {
 
 async fn text(mut events: Events) -> (String, Option<Broken>) {
     let mut text = String::new();
-    while let Some(event) = events.next().await {
-        match event {
-            Ok(Event { bytes, .. }) => text.push_str(&String::from_utf8_lossy(&bytes)),
+    while let Some(batch) = events.next().await {
+        match batch {
+            Ok(batch) => batch.iter().for_each(|event| text.push_str(&String::from_utf8_lossy(&event.bytes))),
             Err(broken) => return (text, Some(broken)),
         }
     }
@@ -95,6 +95,31 @@ async fn nobody_loses_a_byte_when_the_first_asker_leaves() {
     drop(first);
     assert_eq!(text(second).await, (WHOLE.to_owned(), None));
     assert_eq!(backend.cancelled(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_joins_does_not_wait_for_a_first_asker_that_does_not_read() {
+    let backend = Scripted::new([Script::Stream(tokens())]);
+    let chain = defaults(&backend);
+    let mut first = events(chain.run(Arc::new(ask(BODY))).await.unwrap());
+    first.next().await;
+    let second = events(chain.run(Arc::new(ask(BODY))).await.unwrap());
+    assert_eq!(text(second).await, (WHOLE.to_owned(), None), "the first asker drives nothing any more");
+    assert_eq!(text(first).await.0.len(), WHOLE.len() - "data: one\n\n".len(), "and still gets the rest");
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_first_asker_is_woken_when_another_takes_over() {
+    let backend = Scripted::new([Script::Late(millis(50), Box::new(Script::Stream(tokens())))]);
+    let chain = defaults(&backend);
+    let first = tokio::time::timeout(millis(500), chain.run(Arc::new(ask(BODY))));
+    let second = async {
+        sleep(millis(10)).await;
+        chain.run(Arc::new(ask(BODY))).await
+    };
+    let (first, second) = tokio::join!(first, second);
+    assert_eq!(text(events(first.expect("it waits for ever").unwrap())).await.0, WHOLE);
+    assert_eq!(text(events(second.unwrap())).await.0, WHOLE);
 }
 
 #[tokio::test(start_paused = true)]
@@ -249,8 +274,7 @@ async fn the_backend_waits_for_a_reader_that_is_alone() {
     let mut reader = events(chain.run(Arc::new(ask(BODY))).await.unwrap());
     let mut count = 0;
     while let Some(event) = reader.next().await {
-        event.expect("a lone reader is never cut off");
-        count += 1;
+        count += event.expect("a lone reader is never cut off").len();
         sleep(millis(5)).await;
     }
     assert_eq!(count, 500);

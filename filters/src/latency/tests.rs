@@ -36,6 +36,8 @@ impl Measured {
         };
         histogram
             .data_points()
+            // A bound series is there from the start.
+            .filter(|point| point.count() > 0)
             .map(|point| {
                 let error = point.attributes().find(|label| label.key.as_str() == "error.type");
                 (point.count(), (point.sum() * 1e3).round() as u64, error.map(|label| label.value.to_string()))
