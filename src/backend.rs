@@ -5,6 +5,7 @@
 
 mod answer;
 mod peer;
+mod pool;
 mod wire;
 
 use std::sync::Arc;
@@ -72,11 +73,10 @@ impl Backends {
     /// Sends the request and waits for the head of the answer.
     async fn send(&self, upstream: &Upstream, ask: &Ask, fresh: bool) -> Result<Answering, Failed> {
         let peers = upstream.peer().await.map_err(|error| Failed::before_sending(Reason::Unreachable, error))?;
-        let wanted = if fresh { &*peers.fresh } else { &*peers.usual };
-        let (line, reused) =
-            upstream.wire.line(wanted).await.map_err(|error| Failed::before_sending(Reason::Unreachable, error))?;
+        let connected = upstream.wire.line(&peers, fresh).await;
+        let (line, reused) = connected.map_err(|error| Failed::before_sending(Reason::Unreachable, error))?;
         let begun = Instant::now();
-        let (mut session, sent) = line.write(upstream, ask, wanted, self.deadlines.first_token).await;
+        let (mut session, sent) = line.write(upstream, ask, &peers.usual, self.deadlines.first_token).await;
         session.set_read_timeout(Some(self.deadlines.until_head(ask)));
         // A backend may refuse a body before it has it all: then its answer is there to read.
         match (read_head(&mut session).await, sent) {

@@ -1,10 +1,11 @@
 //! One request onto a pooled connection, and the connection back into its pool.
 //!
 //! Pingora's HTTP client writes a request's head and its body apart, each with a system call and a
-//! wake-up of the backend. Towards a backend that speaks HTTP/1.1 for certain we take the connection
-//! from Pingora's transport pool, write both at once, and let Pingora read the answer. Where the
-//! protocol is negotiated, Pingora's whole client is used.
+//! wake-up of the backend. Towards a backend that speaks HTTP/1.1 for certain Pingora connects and
+//! reads the answer, while the request is written at once and the connection kept in a pool of our
+//! own. Where the protocol is negotiated, Pingora's whole client is used, its pool included.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Buf, Bytes};
@@ -20,7 +21,8 @@ use pingora::upstreams::peer::{HttpPeer, Peer};
 use pingora::{Error, ErrorType, OrErr, Result};
 use tokio::io::AsyncWriteExt;
 
-use super::peer::Upstream;
+use super::peer::{Peers, Upstream};
+use super::pool::Pool;
 use crate::config::{Backend, Protocol};
 use crate::identity::API_KEY;
 
@@ -28,7 +30,7 @@ use crate::identity::API_KEY;
 const IDLE_CONNECTIONS: usize = 1024;
 
 pub enum Wire {
-    Http1(TransportConnector),
+    Http1(TransportConnector, Arc<Pool>),
     Negotiated(Box<Connector>),
 }
 
@@ -42,22 +44,25 @@ impl Wire {
     pub fn new(config: &Backend) -> Self {
         let mut options = ConnectorOptions::new(IDLE_CONNECTIONS);
         options.ca_file = config.authorities();
+        let http1 =
+            |options| Wire::Http1(TransportConnector::new(Some(options)), Pool::new(config.idle_timeout_ms.duration()));
         match config.protocol {
-            Protocol::Http1 => Wire::Http1(TransportConnector::new(Some(options))),
-            Protocol::Auto if !config.url.tls => Wire::Http1(TransportConnector::new(Some(options))),
+            Protocol::Http1 => http1(options),
+            Protocol::Auto if !config.url.tls => http1(options),
             Protocol::Auto | Protocol::Http2 => Wire::Negotiated(Box::new(Connector::new(Some(options)))),
         }
     }
 
     /// A connection, and whether it has been used before.
-    pub async fn line(&self, peer: &HttpPeer) -> Result<(Line, bool)> {
+    pub async fn line(&self, peers: &Peers, fresh: bool) -> Result<(Line, bool)> {
         match self {
-            Wire::Http1(transport) => match transport.reused_stream(peer).await {
+            Wire::Http1(transport, pool) => match if fresh { None } else { pool.take() } {
                 Some(stream) => Ok((Line::Http1(stream), true)),
                 // Boxed: connecting is rare, and its state is large.
-                None => Ok((Line::Http1(Box::pin(transport.new_stream(peer)).await?), false)),
+                None => Ok((Line::Http1(Box::pin(transport.new_stream(&*peers.usual)).await?), false)),
             },
             Wire::Negotiated(connector) => {
+                let peer = if fresh { &*peers.fresh } else { &*peers.usual };
                 let (session, reused) = Box::pin(connector.get_http_session(peer)).await?;
                 Ok((Line::Negotiated(Box::new(session)), reused))
             }
@@ -66,16 +71,17 @@ impl Wire {
 
     /// Gives a connection back once its answer is complete.
     pub async fn release(&self, session: HttpSession, peer: &HttpPeer) {
-        let idle = peer.idle_timeout();
         match (self, session) {
-            (Wire::Http1(transport), HttpSession::H1(mut session)) => {
+            (Wire::Http1(_, pool), HttpSession::H1(mut session)) => {
                 session.respect_keepalive();
                 if let Some(stream) = session.reuse().await {
-                    transport.release_stream(stream, peer.reuse_hash(), idle);
+                    pool.put(stream);
                 }
             }
-            (Wire::Negotiated(connector), session) => connector.release_http_session(session, peer, idle).await,
-            (Wire::Http1(_), _) => {}
+            (Wire::Negotiated(connector), session) => {
+                connector.release_http_session(session, peer, peer.idle_timeout()).await;
+            }
+            (Wire::Http1(..), _) => {}
         }
     }
 }

@@ -174,7 +174,8 @@ async fn fickle(second: &'static [u8]) -> std::net::SocketAddr {
 async fn a_reused_connection_that_died_is_tried_once_more() {
     let backend = fickle(b"").await;
     let url = format!("http://{backend}");
-    let outrigger = Outrigger::start(&[("BACKENDS__0__URL", &url)]).await;
+    // One worker has one pool: the second request meets the first one's connection.
+    let outrigger = Outrigger::start(&[("BACKENDS__0__URL", &url), ("SERVER__THREADS", "1")]).await;
     let mut twice = 0;
     for turn in 0..6 {
         let answer = ask(outrigger.address, json!({ "model": "m", "turn": turn })).await;
@@ -188,7 +189,8 @@ async fn a_reused_connection_that_died_is_tried_once_more() {
 async fn after_the_first_byte_of_an_answer_nothing_is_tried_again() {
     let backend = fickle(b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 20\r\n\r\n{").await;
     let url = format!("http://{backend}");
-    let outrigger = Outrigger::start(&[("BACKENDS__0__URL", &url)]).await;
+    // One worker has one pool: the second request meets the first one's connection.
+    let outrigger = Outrigger::start(&[("BACKENDS__0__URL", &url), ("SERVER__THREADS", "1")]).await;
     let statuses = [
         ask(outrigger.address, json!({ "model": "m", "turn": 1 })).await.status.as_u16(),
         ask(outrigger.address, json!({ "model": "m", "turn": 2 })).await.status.as_u16(),
