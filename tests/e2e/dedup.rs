@@ -99,7 +99,7 @@ async fn the_first_to_come_may_leave_and_the_last_to_leave_cancels() {
         let left = Instant::now();
         drop(clients);
         simulator.until("active", 0).await;
-        assert!(left.elapsed() < Duration::from_millis(200), "the cancel took {:?}", left.elapsed());
+        assert!(left.elapsed() < Duration::from_secs(2), "the cancel took {:?}", left.elapsed());
     }
     assert_eq!(simulator.stats().await["cancelled"], 2);
 }
@@ -198,10 +198,10 @@ async fn one_slow_reader_holds_up_nobody() {
         tokio::spawn(async move {
             let mut client = Client::http1(address).await;
             let mut response = client.send(request(address, CHAT, &[], body)).await.unwrap();
-            // Half a second a frame: far slower than the tokens come.
+            // Three seconds a frame: far slower than the tokens come.
             for _ in 0..3 {
                 response.frame().await.unwrap().unwrap();
-                sleep(Duration::from_millis(500)).await;
+                sleep(Duration::from_secs(3)).await;
             }
             read(response).await
         })
@@ -210,7 +210,7 @@ async fn one_slow_reader_holds_up_nobody() {
     let fast = ask(outrigger.address, body).await;
     let took = begun.elapsed();
     assert!(fast.complete && fast.text().contains(".499 "));
-    assert!(took < Duration::from_millis(3_000), "the fast reader took {took:?}");
+    assert!(took < Duration::from_secs(8), "the fast reader took {took:?}");
     let slow = slow.await.unwrap();
     assert!(slow.complete && slow.text().contains(".499 "), "the slow one loses nothing either");
     assert_eq!(simulator.stats().await["started"], 1);

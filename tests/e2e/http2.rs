@@ -68,7 +68,7 @@ async fn a_stream_that_a_client_resets_is_reset_at_the_backend_too() {
         let left = Instant::now();
         drop(response);
         simulator.until("cancelled", before + 1).await;
-        assert!(left.elapsed() < Duration::from_millis(200), "{protocol}: the cancel took {:?}", left.elapsed());
+        assert!(left.elapsed() < Duration::from_secs(2), "{protocol}: the cancel took {:?}", left.elapsed());
         assert!(other.await.unwrap().complete, "{protocol}: the other stream goes on");
         assert_eq!(client.ask(outrigger.address, chat(json!({})).to_string()).await.status, 200);
     }
