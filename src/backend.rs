@@ -160,6 +160,7 @@ async fn read_head(session: &mut HttpSession) -> pingora::Result<()> {
 pub fn put_key(head: &mut RequestHeader, key: &HeaderValue, in_api_key: bool) -> pingora::Result<()> {
     head.remove_header(&AUTHORIZATION);
     head.remove_header(API_KEY);
+    head.remove_header("api-key");
     if in_api_key {
         return head.insert_header(API_KEY, key.clone());
     }
