@@ -1,6 +1,5 @@
 //! The operator's side: alive, ready, metrics. On a port of its own.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -27,15 +26,17 @@ pub struct Admin {
 /// soon as the process is told to stop, and then nobody could ask how far the draining is.
 pub struct Service {
     pub app: Arc<HttpServer<Admin>>,
-    pub listen: SocketAddr,
+    /// Bound at the start, so that nobody takes the port before it is served; does not block.
+    pub listener: std::net::TcpListener,
 }
 
 #[async_trait]
 impl BackgroundService for Service {
     async fn start(&self, _shutdown: ShutdownWatch) {
-        let listener = match TcpListener::bind(self.listen).await {
+        let taken = self.listener.try_clone().and_then(TcpListener::from_std);
+        let listener = match taken {
             Ok(listener) => listener,
-            Err(problem) => return tracing::error!(listen = %self.listen, %problem, "the admin port is not served"),
+            Err(problem) => return tracing::error!(%problem, "the admin port is not served"),
         };
         // Never told to stop: it ends with the process.
         let (_running, shutdown) = tokio::sync::watch::channel(false);

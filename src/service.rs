@@ -59,7 +59,9 @@ fn reachable(address: SocketAddr) -> SocketAddr {
 pub fn run(mut config: Config) -> anyhow::Result<()> {
     start_logging(&config.telemetry).context("telemetry.log_level")?;
     config.server.listen = free(config.server.listen).context("server.listen")?;
-    config.server.admin = free(config.server.admin).context("server.admin")?;
+    let admin_listener = bind(config.server.admin).context("server.admin")?;
+    admin_listener.set_nonblocking(true).context("server.admin")?;
+    config.server.admin = admin_listener.local_addr().context("server.admin")?;
     let metrics = Metrics::new().context("setting up the metrics")?;
     let active = Active::default();
     let draining = Arc::<AtomicBool>::default();
@@ -71,7 +73,7 @@ pub fn run(mut config: Config) -> anyhow::Result<()> {
     let readiness = Readiness { listen: config.server.listen, draining: draining.clone() };
     let admin = Admin { registry: metrics.registry.clone(), readiness };
     let app = Arc::new(HttpServer::new_app(admin));
-    server.add_service(background_service("admin", admin::Service { app, listen: config.server.admin }));
+    server.add_service(background_service("admin", admin::Service { app, listener: admin_listener }));
     let drain = Drain { draining, active, time: Duration::from_secs(config.server.drain_secs) };
     server.add_service(background_service("drain", drain));
 
@@ -152,8 +154,11 @@ fn server_conf(config: &Config) -> ServerConf {
 
 /// An address that can be listened on now; port 0 becomes a free one. Pingora would only panic in a thread.
 fn free(address: SocketAddr) -> anyhow::Result<SocketAddr> {
-    let listener = TcpListener::bind(address).with_context(|| format!("cannot listen on {address}"))?;
-    Ok(listener.local_addr()?)
+    Ok(bind(address)?.local_addr()?)
+}
+
+fn bind(address: SocketAddr) -> anyhow::Result<TcpListener> {
+    TcpListener::bind(address).with_context(|| format!("cannot listen on {address}"))
 }
 
 /// After SIGTERM: not ready any more, and an end once the requests in flight have ended or their time is over.
