@@ -5,26 +5,18 @@
 //! Every body is unique unless a scenario is about equal ones, and every answer is checked.
 
 mod aborts;
-mod body;
-mod connection;
 mod constant_rate;
 mod cost;
-mod files;
 mod herd;
 mod latencies;
 mod limit;
 mod memory;
 mod open;
-mod pacer;
-mod process;
-mod prompt;
 mod report;
 mod rounds;
-mod simulator;
 mod slow_reader;
 mod slowloris;
 mod streams;
-mod target;
 
 use std::path::PathBuf;
 
@@ -65,7 +57,7 @@ enum Scenario {
 
 /// Runs the scenario and prints its report; false where a bar is missed.
 pub async fn run(options: Options) -> anyhow::Result<bool> {
-    files::raise_limit();
+    crate::wire::files::raise_limit();
     let report = match options.scenario {
         Scenario::Cost(options) => cost::run(&options).await,
         Scenario::Open(options) => open::run(&options).await,

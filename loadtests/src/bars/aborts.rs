@@ -15,11 +15,11 @@ use serde_json::json;
 use tokio::task::JoinSet;
 
 use super::limit::Limit;
-use super::prompt::{Prompt, Shape};
 use super::report::{Bar, Report};
 use super::rounds::Rounds;
-use super::simulator::{Counts, Simulator};
-use super::target::{Target, address};
+use crate::wire::prompt::{Prompt, Shape};
+use crate::wire::simulator::{Counts, Simulator};
+use crate::wire::target::{Target, address};
 use client::{Plan, group};
 use watch::{Departures, Watch};
 

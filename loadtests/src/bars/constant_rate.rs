@@ -6,9 +6,9 @@ use std::time::Duration;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use super::connection::Connection;
-use super::pacer::Pacer;
-use super::prompt::{Prompt, Shape};
+use crate::wire::connection::Connection;
+use crate::wire::pacer::Pacer;
+use crate::wire::prompt::{Prompt, Shape};
 
 /// One request of the schedule.
 pub struct Sent {

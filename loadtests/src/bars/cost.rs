@@ -7,14 +7,14 @@ use clap::Args;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 
-use super::connection::Connection;
 use super::latencies::Latencies;
 use super::limit::Limit;
-use super::process::Meter;
-use super::prompt::{Prompt, Shape};
 use super::report::{Bar, Report};
 use super::rounds::{Rounds, order};
-use super::target::Target;
+use crate::wire::connection::Connection;
+use crate::wire::process::Meter;
+use crate::wire::prompt::{Prompt, Shape};
+use crate::wire::target::Target;
 
 const RATE: &str = "requests/s";
 const CPU: &str = "CPU us a request";

@@ -12,15 +12,15 @@ use tokio::sync::Barrier;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use super::connection::{Answer, Connection};
-use super::files;
 use super::latencies::Latencies;
-use super::prompt::{Prompt, Shape};
 use super::report::{Bar, Report};
 use super::rounds::Rounds;
-use super::simulator::Simulator;
-use super::target::{Target, address};
 use crate::integrity::{StreamCheck, Verdict};
+use crate::wire::connection::{Answer, Connection};
+use crate::wire::files;
+use crate::wire::prompt::{Prompt, Shape};
+use crate::wire::simulator::Simulator;
+use crate::wire::target::{Target, address};
 
 #[derive(Debug, Args)]
 pub struct Options {

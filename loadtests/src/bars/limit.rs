@@ -6,7 +6,7 @@ use anyhow::Context;
 
 use super::report::Bar;
 use super::rounds::Rounds;
-use super::target::{Target, place};
+use crate::wire::target::{Target, place};
 
 /// `NAME=VALUE`, or `NAME/OTHER=VALUE` for a ratio of two targets.
 #[derive(Clone, Debug, PartialEq)]

@@ -3,10 +3,10 @@
 use clap::Args;
 
 use super::limit::Limit;
-use super::process::resident_mib;
 use super::report::Report;
 use super::rounds::Rounds;
-use super::target::Target;
+use crate::wire::process::resident_mib;
+use crate::wire::target::Target;
 
 const RESIDENT: &str = "resident MiB";
 

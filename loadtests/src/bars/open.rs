@@ -10,11 +10,11 @@ use clap::Args;
 use super::constant_rate::ConstantRate;
 use super::latencies::Latencies;
 use super::limit::Limit;
-use super::process::Meter;
-use super::prompt::Shape;
 use super::report::{Bar, Report};
 use super::rounds::{Rounds, order};
-use super::target::{Target, place};
+use crate::wire::process::Meter;
+use crate::wire::prompt::Shape;
+use crate::wire::target::{Target, place};
 
 const ADDED: [&str; 2] = ["added p50 us", "added p99 us"];
 const ABSOLUTE: [&str; 2] = ["latency p50 us", "latency p99 us"];

@@ -1,7 +1,7 @@
 //! What the rounds have shown: values by metric and target, their medians, and ratios taken round by round.
 
 use super::report::Row;
-use super::target::{Target, place};
+use crate::wire::target::{Target, place};
 
 pub struct Rounds {
     targets: Vec<String>,

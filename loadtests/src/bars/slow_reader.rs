@@ -14,14 +14,14 @@ use serde_json::json;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 
-use super::connection::Connection;
 use super::latencies::Latencies;
 use super::limit::Limit;
-use super::prompt::{Prompt, Shape};
 use super::report::{Bar, Report};
 use super::rounds::Rounds;
-use super::target::Target;
 use crate::integrity::{StreamCheck, Verdict};
+use crate::wire::connection::Connection;
+use crate::wire::prompt::{Prompt, Shape};
+use crate::wire::target::Target;
 
 const ADDED: &str = "added lateness p99 ms";
 /// What the slow reader reads each time; ten times a second.

@@ -12,10 +12,10 @@ use tokio::time::timeout_at;
 use super::constant_rate::ConstantRate;
 use super::latencies::Latencies;
 use super::limit::Limit;
-use super::prompt::Shape;
 use super::report::Report;
 use super::rounds::Rounds;
-use super::target::Target;
+use crate::wire::prompt::Shape;
+use crate::wire::target::Target;
 use attacker::{Kind, hold};
 
 const CLOSED: &str = "last closed after s";

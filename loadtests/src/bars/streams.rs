@@ -9,14 +9,14 @@ use serde_json::json;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 
-use super::connection::Connection;
 use super::latencies::Latencies;
 use super::limit::Limit;
-use super::process::{Meter, resident_mib};
-use super::prompt::{Prompt, Shape};
 use super::report::{Bar, Report};
 use super::rounds::{Rounds, order};
-use super::target::{Target, place};
+use crate::wire::connection::Connection;
+use crate::wire::process::{Meter, resident_mib};
+use crate::wire::prompt::{Prompt, Shape};
+use crate::wire::target::{Target, place};
 use reader::{Stream, read};
 
 const TTFT: [&str; 2] = ["TTFT p50 us", "TTFT p99 us"];

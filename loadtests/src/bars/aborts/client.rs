@@ -10,8 +10,8 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 
 use super::watch::Departures;
-use crate::bars::connection::Connection;
 use crate::integrity::StreamCheck;
+use crate::wire::connection::Connection;
 
 /// Tokens after which a client leaves, at most.
 const MOST_TOKENS: u64 = 5;

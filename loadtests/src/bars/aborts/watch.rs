@@ -9,7 +9,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};
 
 use crate::bars::latencies::Latencies;
-use crate::bars::simulator::{Offset, Simulator};
+use crate::wire::simulator::{Offset, Simulator};
 
 const PERIOD: Duration = Duration::from_millis(100);
 

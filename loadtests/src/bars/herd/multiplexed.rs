@@ -12,7 +12,7 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use super::Outcome;
-use crate::bars::connection::Answer;
+use crate::wire::connection::Answer;
 
 /// Far above any answer here: no client waits for leave to receive.
 const WINDOW: u32 = 16 * 1024 * 1024;

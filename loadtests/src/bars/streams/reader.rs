@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep_until};
 
-use crate::bars::connection::Connection;
 use crate::integrity::{StreamCheck, Verdict};
+use crate::wire::connection::Connection;
 
 pub struct Stream {
     /// From the sending of the request to the first content.

@@ -1,0 +1,5 @@
+//! The load tester: scenarios against any OpenAI-compatible endpoint, with verdicts that can be believed.
+
+pub mod plan;
+pub mod result;
+pub mod scenario;

@@ -1,0 +1,1 @@
+//! Statistics that say whether two samples differ, and where a history changed.
