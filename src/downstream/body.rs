@@ -1,5 +1,7 @@
 //! A request's body, read whole within its size and its time.
 
+use std::time::Duration;
+
 use bytes::{Bytes, BytesMut};
 use http::header::{CONTENT_LENGTH, EXPECT};
 use outrigger_filters::{Reason, Refusal};
@@ -71,6 +73,24 @@ async fn collect(session: &mut Session, limit: usize, length: Option<usize>) -> 
 
 async fn next(session: &mut Session) -> Result<Option<Bytes>, Interrupted> {
     session.as_downstream_mut().read_request_body().await.map_err(|error| interrupted(&error))
+}
+
+/// How long a client may go on sending a body that has been refused, and how long it may pause.
+/// They are nginx's `lingering_time` and `lingering_timeout`.
+const READ_OUT: Duration = Duration::from_secs(30);
+const READ_OUT_PAUSE: Duration = Duration::from_secs(5);
+
+/// Reads what a client still sends after it has had its answer, and throws it away.
+///
+/// To close an HTTP/1 connection that holds unread bytes resets it, and the reset overtakes the answer:
+/// a client that sends its whole body before it reads would never learn why it was refused.
+pub async fn read_out(session: &mut Session) {
+    if session.as_downstream().as_http1().is_none() {
+        return;
+    }
+    let rest = async { while matches!(timeout(READ_OUT_PAUSE, next(session)).await, Ok(Ok(Some(_)))) {} };
+    // Whether it ended or was cut off, the connection is closed behind it.
+    let _ = timeout(READ_OUT, rest).await;
 }
 
 fn interrupted(error: &Error) -> Interrupted {

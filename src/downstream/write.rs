@@ -11,6 +11,7 @@ use pingora::http::ResponseHeader;
 use pingora::proxy::Session;
 use pingora::{Error, ErrorType};
 
+use super::body::read_out;
 use super::{gone, until_gone};
 use crate::proxy::Request;
 
@@ -53,7 +54,9 @@ pub async fn refusal(session: &mut Session, route: Option<Route>, request: &Requ
         head.insert_header(ALLOW, HeaderValue::from_static(allow))?;
     }
     finish_head(&mut head, request, &refusal.timing)?;
-    write_whole(session, head, reason.body(route).into()).await
+    write_whole(session, head, reason.body(route).into()).await?;
+    read_out(session).await;
+    Ok(())
 }
 
 async fn write_whole(session: &mut Session, mut head: ResponseHeader, body: Bytes) -> Result<()> {

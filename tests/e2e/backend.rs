@@ -3,7 +3,7 @@
 use serde_json::json;
 use sha2::{Digest, Sha256};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 
 use crate::support::{CHAT, Client, Outrigger, Simulator, ask, chat, get, post, read, request};
 
@@ -41,6 +41,36 @@ async fn a_body_over_the_limit_is_refused_and_nothing_reaches_the_backend() {
         assert_eq!(answer.json()["error"]["code"], "request_too_large");
     }
     assert_eq!(simulator.stats().await["requests"], 0);
+}
+
+/// Python's clients send the whole body before they read: an answer that a reset overtakes is lost on them.
+#[tokio::test]
+async fn a_refusal_reaches_a_client_that_sends_its_whole_body_first() {
+    let simulator = Simulator::start(&[]);
+    let settings = [("SERVER__MAX_BODY_BYTES", "10000"), ("SERVER__PASSED", "[\"POST /v1/files\"]")];
+    let outrigger = Outrigger::before(&simulator, &settings).await;
+    let bytes = 16 << 20;
+    for (path, framing, status) in [
+        (CHAT, format!("content-length: {bytes}"), "413"),
+        (CHAT, "transfer-encoding: chunked".to_owned(), "413"),
+        ("/v1/files", format!("content-length: {bytes}"), "413"),
+        ("/no/such/route", format!("content-length: {bytes}"), "404"),
+    ] {
+        let mut stream = TcpStream::connect(outrigger.address).await.unwrap();
+        let head = format!("POST {path} HTTP/1.1\r\nhost: x\r\n{framing}\r\n\r\n");
+        stream.write_all(head.as_bytes()).await.unwrap();
+        if framing.starts_with("transfer") {
+            stream.write_all(format!("{bytes:x}\r\n").as_bytes()).await.unwrap();
+        }
+        stream.write_all(&vec![b'x'; bytes]).await.unwrap_or_else(|error| panic!("{path}, {framing}: {error}"));
+        if framing.starts_with("transfer") {
+            stream.write_all(b"\r\n0\r\n\r\n").await.unwrap();
+        }
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap_or_else(|error| panic!("{path}, {framing}: {error}"));
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status}")), "{path}, {framing}: {answer}");
+        assert!(answer.contains("Connection: close") && answer.ends_with("}}"), "the whole of it: {answer}");
+    }
 }
 
 #[tokio::test]
