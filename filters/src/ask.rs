@@ -5,7 +5,7 @@ use std::sync::{LazyLock, OnceLock};
 
 use bytes::Bytes;
 use http::HeaderMap;
-use xxhash_rust::xxh3::xxh3_128_with_seed;
+use twox_hash::XxHash3_128;
 
 use crate::Reason;
 use crate::canonical::{self, Question};
@@ -163,7 +163,7 @@ impl Ask {
         let (question, form) = canonical::read(&body)?;
         let mut bytes = circumstances(route, &tenant, &target, &headers);
         bytes.extend_from_slice(form.bytes());
-        let print = Print(xxh3_128_with_seed(&bytes, *SEED));
+        let print = Print(XxHash3_128::oneshot_with_seed(*SEED, &bytes));
         Ok(Ask { route, tenant, target, headers, body, question, sharing, print, key: OnceLock::new() })
     }
 
