@@ -7,6 +7,7 @@ mod downstream;
 mod form;
 mod guard;
 mod identity;
+mod memory;
 mod proxy;
 mod routes;
 mod service;

@@ -19,6 +19,7 @@ use crate::downstream::{self, Interrupted};
 use crate::form;
 use crate::guard::Guarded;
 use crate::identity;
+use crate::memory;
 use crate::routes::{Fate, fate};
 use crate::telemetry::{ServerMetrics, Tokens};
 
@@ -42,6 +43,7 @@ impl Active {
 
     fn enter(&self) -> Busy {
         self.0.fetch_add(1, Ordering::AcqRel);
+        memory::request_begins();
         Busy(self.clone())
     }
 }
@@ -52,6 +54,7 @@ pub struct Busy(Active);
 impl Drop for Busy {
     fn drop(&mut self) {
         self.0.0.fetch_sub(1, Ordering::AcqRel);
+        memory::request_ends();
     }
 }
 
