@@ -158,7 +158,7 @@ pub struct Process {
     pub files_per_hour: f64,
 }
 
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Slice {
     /// Since the end of the warm-up; requests belong to the slice of their intended send time.

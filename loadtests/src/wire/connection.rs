@@ -90,6 +90,10 @@ impl Connection {
         loop {
             if let Some((used, head)) = parse(&self.input)? {
                 drop(self.input.split_to(used));
+                // An interim answer has no body, and the real one follows.
+                if (100..200).contains(&head.status) {
+                    continue;
+                }
                 return Ok(head);
             }
             if self.input.len() > LONGEST_HEAD {
@@ -153,6 +157,9 @@ fn parse(input: &[u8]) -> io::Result<Option<(usize, Head)>> {
         } else if header.name.eq_ignore_ascii_case("x-sim-generation") {
             simulated = true;
         }
+    }
+    if matches!(response.code, Some(204 | 304)) {
+        body = Body::Length(0);
     }
     Ok(Some((used, Head { status: response.code.unwrap_or(0), body, keeps, retry_after, simulated })))
 }

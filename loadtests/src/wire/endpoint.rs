@@ -124,7 +124,10 @@ mod tests {
     fn what_is_no_address_is_told() {
         for (wrong, word) in [("127.0.0.1:1", "no URL"), ("ftp://127.0.0.1", "neither"), ("/v1", "no host")] {
             let Err(error) = Endpoint::new(wrong, None) else { panic!("{wrong} is no address") };
-            assert!(format!("{error:#}").contains(word) || format!("{error:#}").contains("neither"), "{wrong}: {error:#}");
+            assert!(
+                format!("{error:#}").contains(word) || format!("{error:#}").contains("neither"),
+                "{wrong}: {error:#}"
+            );
         }
     }
 }

@@ -3,6 +3,8 @@
 //! Blocks of a prompt that have the same name have the same bytes, wherever they come, so that a server that keeps
 //! prefixes finds them; what is a request's own, its number first, follows them.
 
+use std::sync::LazyLock;
+
 use serde_json::json;
 
 use super::text::prose;
@@ -13,9 +15,22 @@ pub const BYTES_A_TOKEN: usize = 4;
 /// As traces count them.
 const TOKENS_A_BLOCK: usize = 512;
 /// Prompts longer than this repeat themselves.
-const POOL: usize = 1 << 20;
+const LONGEST: usize = 1 << 20;
 const TEXT: &str = "@@text@@";
 const LIMIT: u32 = u32::MAX;
+
+static POOL: LazyLock<Pool> = LazyLock::new(|| {
+    let text = prose(&mut fastrand::Rng::with_seed(0), LONGEST).replace('"', "\\\"").replace('\n', "\\n");
+    let words = std::iter::once(0).chain(text.match_indices(' ').map(|(place, _)| place + 1)).collect();
+    Pool { text, words }
+});
+
+struct Pool {
+    /// Escaped as JSON needs it.
+    text: String,
+    /// Where words begin.
+    words: Vec<usize>,
+}
 
 /// What sets a request apart from the others of its kind.
 #[derive(Clone, Copy, Debug, Default)]
@@ -23,6 +38,8 @@ pub struct Question<'a> {
     pub input_tokens: u32,
     pub output_tokens: Option<u32>,
     pub blocks: &'a [u64],
+    /// Whether it must differ from every other; otherwise those of the same lengths are equal.
+    pub unique: bool,
 }
 
 pub struct Composer {
@@ -31,10 +48,6 @@ pub struct Composer {
     limited: [String; 3],
     unlimited: [String; 3],
     nonce: String,
-    /// Escaped as JSON needs it.
-    pool: String,
-    /// Where a word of the pool begins.
-    words: Vec<usize>,
     draw: fastrand::Rng,
     text: Vec<u8>,
 }
@@ -43,15 +56,13 @@ impl Composer {
     /// Under a head that lacks only the digits of its content-length and its end. Lengths are told by each question,
     /// and the shape's own size is not used.
     pub fn under(head: &str, shape: &Shape, seed: u64) -> Composer {
-        let pool = prose(&mut fastrand::Rng::with_seed(0), POOL).replace('"', "\\\"").replace('\n', "\\n");
-        let words = std::iter::once(0).chain(pool.match_indices(' ').map(|(place, _)| place + 1)).collect();
+        // It is made before the first request is due.
+        LazyLock::force(&POOL);
         Composer {
             head: head.to_owned(),
             limited: parts(&Shape { output_tokens: Some(LIMIT), ..shape.clone() }),
             unlimited: parts(&Shape { output_tokens: None, ..shape.clone() }),
             nonce: format!("-{:08x}: ", fastrand::u32(..)),
-            pool,
-            words,
             draw: fastrand::Rng::with_seed(seed),
             text: Vec::new(),
         }
@@ -79,7 +90,7 @@ impl Composer {
     fn write_text(&mut self, question: Question<'_>) {
         self.text.clear();
         for block in question.blocks {
-            let place = fastrand::Rng::with_seed(*block).usize(..self.words.len());
+            let place = fastrand::Rng::with_seed(*block).usize(..POOL.words.len());
             let end = self.text.len() + TOKENS_A_BLOCK * BYTES_A_TOKEN;
             self.text.extend_from_slice(format!("[{block:x}] ").as_bytes());
             self.fill(place, end);
@@ -87,21 +98,24 @@ impl Composer {
         self.text.extend_from_slice(b"Request ");
         let number = self.text.len();
         self.text.resize(number + DIGITS, b'0');
-        write_number(&mut self.text[number..]);
+        let mut word = 0;
+        if question.unique {
+            write_number(&mut self.text[number..]);
+            word = self.draw.usize(..POOL.words.len());
+        }
         self.text.extend_from_slice(self.nonce.as_bytes());
-        let place = self.draw.usize(..self.words.len());
-        self.fill(place, question.input_tokens as usize * BYTES_A_TOKEN);
+        self.fill(word, question.input_tokens as usize * BYTES_A_TOKEN);
     }
 
     /// Adds whole words of the pool, from this one on, until the text has about this length.
     fn fill(&mut self, word: usize, length: usize) {
-        let mut start = self.words[word];
+        let mut start = POOL.words[word];
         while self.text.len() < length {
             let wanted = start + length - self.text.len();
-            let end = self.words[self.words.partition_point(|place| *place <= wanted) - 1];
-            self.text.extend_from_slice(&self.pool.as_bytes()[start..end]);
+            let end = POOL.words[POOL.words.partition_point(|place| *place <= wanted) - 1];
+            self.text.extend_from_slice(&POOL.text.as_bytes()[start..end]);
             // What is left is shorter than a word, unless the pool has ended.
-            if end < self.words[self.words.len() - 1] {
+            if end < POOL.words[POOL.words.len() - 1] {
                 return;
             }
             start = 0;
@@ -147,7 +161,7 @@ mod tests {
         for form in [Form::Chat, Form::Completions, Form::Embeddings] {
             let mut composer = composer(form);
             for input_tokens in [0, 1, 20, 1000, 400_000] {
-                let question = Question { input_tokens, output_tokens: Some(9), blocks: &[] };
+                let question = Question { input_tokens, output_tokens: Some(9), blocks: &[], unique: true };
                 let body = body(&mut composer, question);
                 let text = [&body["messages"][0]["content"], &body["prompt"], &body["input"]].into_iter();
                 let text = text.filter_map(Value::as_str).next().expect("a text");
@@ -167,7 +181,7 @@ mod tests {
     fn the_same_blocks_are_the_same_bytes_in_front() {
         let mut composer = composer(Form::Chat);
         let mut text = |blocks: &[u64]| {
-            let question = Question { input_tokens: 1600, output_tokens: None, blocks };
+            let question = Question { input_tokens: 1600, output_tokens: None, blocks, unique: true };
             body(&mut composer, question)["messages"][0]["content"].as_str().expect("a text").to_owned()
         };
         let (first, second, other) = (text(&[5, 6]), text(&[5, 6]), text(&[5, 7]));
