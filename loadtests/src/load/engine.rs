@@ -49,6 +49,8 @@ pub struct Settings {
     pub limits: Vec<(Metric, f64)>,
     /// What is done to the target meanwhile, in the order of time.
     pub actions: Vec<Action>,
+    /// What leaves the target as it was, however the run ends.
+    pub restoration: Vec<Action>,
     /// A target that refuses every connection for so long is dead, and the run ends.
     pub patience: Duration,
     /// Which of several targets it is.
@@ -63,6 +65,7 @@ impl Default for Settings {
             planned: None,
             limits: Vec::new(),
             actions: Vec::new(),
+            restoration: Vec::new(),
             patience: Duration::from_secs(3),
             label: None,
         }

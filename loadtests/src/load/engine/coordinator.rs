@@ -59,7 +59,12 @@ impl Coordinator {
             recorders,
             in_flight: Arc::default(),
             timeline: Timeline::new(frame.slice),
-            script: Script::new(begin, frame.start, std::mem::take(&mut settings.actions)),
+            script: Script::new(
+                begin,
+                frame.start,
+                std::mem::take(&mut settings.actions),
+                std::mem::take(&mut settings.restoration),
+            ),
             process: scenario.target.pid.map(Watch::new).transpose()?,
             timeout: Duration::from_secs_f64(scenario.target.timeout_secs),
             snapshot: Snapshot { planned: settings.planned, ..Snapshot::default() },

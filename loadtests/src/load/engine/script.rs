@@ -14,8 +14,6 @@ pub struct Action {
     /// For the report.
     pub what: String,
     pub perform: Pin<Box<dyn Future<Output = anyhow::Result<()>> + Send>>,
-    /// It ends a fault: it is performed even where the run ends first.
-    pub ends_fault: bool,
 }
 
 /// The actions that are left, and what became of those that are not.
@@ -26,15 +24,18 @@ pub struct Script {
     actions: std::vec::IntoIter<Action>,
     /// The one that is next.
     next: Option<Action>,
+    restoration: Vec<Action>,
     pub marks: Vec<Mark>,
     /// Why the run did not have the faults that it should have had.
     pub failures: Vec<String>,
 }
 
 impl Script {
-    pub fn new(begin: Instant, start: Instant, actions: Vec<Action>) -> Script {
+    /// The restoration is performed at the end, however the run ends.
+    pub fn new(begin: Instant, start: Instant, actions: Vec<Action>, restoration: Vec<Action>) -> Script {
         let mut actions = actions.into_iter();
-        Script { begin, start, next: actions.next(), actions, marks: Vec::new(), failures: Vec::new() }
+        let next = actions.next();
+        Script { begin, start, actions, next, restoration, marks: Vec::new(), failures: Vec::new() }
     }
 
     /// Performs what comes next, at its time; pending for ever where nothing does. It may be dropped before it is
@@ -48,12 +49,10 @@ impl Script {
         self.next = self.actions.next();
     }
 
-    /// Ends the faults that the run has left behind.
+    /// Leaves the target as it was.
     pub async fn finish(&mut self) {
-        for action in self.next.take().into_iter().chain(std::mem::take(&mut self.actions)) {
-            if action.ends_fault {
-                self.perform(action).await;
-            }
+        for Action { what, perform, .. } in std::mem::take(&mut self.restoration) {
+            self.book(&what, perform.await);
         }
     }
 
@@ -63,7 +62,11 @@ impl Script {
         let before = self.start.saturating_duration_since(at).as_secs_f64();
         let at_seconds = at.saturating_duration_since(self.start).as_secs_f64() - before;
         self.marks.push(Mark { at_seconds, what: what.clone() });
-        if let Err(error) = perform.await {
+        self.book(&what, perform.await);
+    }
+
+    fn book(&mut self, what: &str, done: anyhow::Result<()>) {
+        if let Err(error) = done {
             self.failures.push(format!("the fault script failed at \"{what}\": {error:#}"));
         }
     }
@@ -82,21 +85,22 @@ mod tests {
             anyhow::ensure!(seconds != 2, "nobody answers");
             Ok(())
         });
-        Action { at: Duration::from_secs(seconds), what: format!("at {seconds}"), perform, ends_fault: seconds > 3 }
+        Action { at: Duration::from_secs(seconds), what: format!("at {seconds}"), perform }
     }
 
     #[tokio::test]
-    async fn steps_come_in_their_time_and_faults_are_ended() {
+    async fn steps_come_in_their_time_and_the_target_is_restored() {
         tokio::time::pause();
         let (begin, done) = (Instant::now(), Arc::default());
-        let actions = [1, 2, 3, 4].map(|seconds| action(seconds, &done)).into();
-        let mut script = Script::new(begin, begin + Duration::from_secs(1), actions);
+        let actions = [1, 2, 3].map(|seconds| action(seconds, &done)).into();
+        let mut script = Script::new(begin, begin + Duration::from_secs(1), actions, vec![action(9, &done)]);
         script.step().await;
         script.step().await;
         assert_eq!((begin.elapsed().as_secs(), script.marks.len()), (2, 2), "each at its time");
         assert_eq!(script.marks[1].at_seconds.round(), 1.0, "counted from the end of the warm-up");
         assert!(script.failures[0].contains("nobody answers"), "{:?}", script.failures);
         script.finish().await;
-        assert_eq!(*done.lock().unwrap(), [1, 2, 4], "the third was no end of a fault");
+        assert_eq!(*done.lock().unwrap(), [1, 2, 9], "the third never came");
+        assert_eq!(script.marks.len(), 2, "what restores the target is no part of the run");
     }
 }
