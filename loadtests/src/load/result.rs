@@ -196,10 +196,11 @@ pub struct LevelVerdict {
 }
 
 impl Run {
-    /// Complete, believable, whole, and within every service level.
+    /// Complete, believable, answered, whole, and within every service level.
     pub fn passed(&self) -> bool {
         self.cut_short.is_none()
             && self.invalid.is_empty()
+            && self.counts.answered > 0
             && self.integrity.checked == self.integrity.whole
             && self.levels.iter().all(|level| level.met)
     }

@@ -1,0 +1,121 @@
+//! Which charts a report has, of one run or of several beside each other.
+//!
+//! Of one run, each figure is a line in a colour of its own; of several, each run has a colour, and of every chart's
+//! figures only those are drawn that a comparison needs.
+
+mod topics;
+
+use super::chart::{Axis, COLOURS, Chart, Line, Mark, Point, Stroke, Width};
+use super::{percentiles, window};
+use crate::load::result::{Metric, Run, Slice};
+use topics::{Range, Series, TOPICS, Topic};
+
+/// In the order of the page; an error where a file's histogram cannot be read.
+pub fn charts(runs: &[Run]) -> anyhow::Result<Vec<Chart>> {
+    let mut charts: Vec<Chart> = TOPICS.iter().map(|topic| timeline(topic, runs)).collect();
+    charts.insert(1, percentile_chart(runs)?);
+    Ok(charts)
+}
+
+/// Marks in the order of their times, numbered as the page lists them. Runs beside each other have one script of
+/// faults and stages: the first tells it for all.
+pub fn marks(runs: &[Run]) -> Vec<Mark> {
+    let marks = runs.first().map_or(&[][..], |run| &run.marks);
+    let numbered = marks.iter().zip(1..);
+    numbered.map(|(mark, number)| Mark { at: mark.at_seconds, number, what: mark.what.clone() }).collect()
+}
+
+/// What a run is called beside others.
+pub fn name(run: &Run) -> &str {
+    run.label.as_deref().unwrap_or(&run.target)
+}
+
+fn timeline(topic: &Topic, runs: &[Run]) -> Chart {
+    let lines = match runs {
+        [run] => topic.series.iter().map(|series| line(series, run)).collect(),
+        _ => compared(topic, runs),
+    };
+    let values = || lines.iter().flat_map(|line| &line.points).filter_map(|point| point.y);
+    let y = match topic.range {
+        Range::FromZero => Axis::linear(values()),
+        Range::Wide => Axis::wide(values()),
+    };
+    let seconds = runs.iter().filter_map(|run| run.slices.last()).map(|slice| slice.at_seconds + slice.seconds);
+    Chart {
+        id: topic.id.to_owned(),
+        title: topic.title.to_owned(),
+        note: noted(topic.note, &y),
+        x: Axis::time(seconds.fold(0.0, f64::max)),
+        y,
+        lines,
+        marks: marks(runs),
+        shades: runs.first().map(window::windows).unwrap_or_default(),
+        width: topic.width,
+        empty: topic.empty,
+    }
+}
+
+fn line(series: &Series, run: &Run) -> Line {
+    let points = points(run, series.value);
+    Line { name: series.name.to_owned(), colour: series.colour, stroke: series.stroke, points }
+}
+
+/// A line a run and figure: the first figure solid, the next dashed.
+fn compared(topic: &Topic, runs: &[Run]) -> Vec<Line> {
+    let series: Vec<&Series> = topic.series.iter().filter(|series| series.compared).collect();
+    let strokes = [Stroke::Solid, Stroke::Dashed];
+    let lines = runs.iter().enumerate().flat_map(|(colour, run)| {
+        let several = series.len() > 1;
+        series.iter().zip(strokes).map(move |(series, stroke)| {
+            let name = if several { format!("{} {}", series.name, name(run)) } else { name(run).to_owned() };
+            Line { name, colour, stroke, points: points(run, series.value) }
+        })
+    });
+    lines.collect()
+}
+
+/// A slice's value stands at its middle.
+fn points(run: &Run, value: fn(&Slice) -> Option<f64>) -> Vec<Point> {
+    let point = |slice: &Slice| Point {
+        x: slice.at_seconds + slice.seconds / 2.0,
+        y: value(slice).filter(|value| value.is_finite()),
+    };
+    run.slices.iter().map(point).collect()
+}
+
+fn percentile_chart(runs: &[Run]) -> anyhow::Result<Chart> {
+    let mut lines = Vec::new();
+    for (place, run) in runs.iter().enumerate() {
+        for (colour, (metric, distribution)) in run.latencies.iter().enumerate() {
+            let wanted = runs.len() == 1 || *metric == Metric::EndToEnd;
+            if !wanted || distribution.count == 0 {
+                continue;
+            }
+            let (name, colour) = match runs.len() {
+                1 => (metric.title().to_owned(), colour % COLOURS),
+                _ => (name(run).to_owned(), place),
+            };
+            lines.push(Line { name, colour, stroke: Stroke::Solid, points: percentiles::curve(distribution)? });
+        }
+    }
+    let most = runs.iter().flat_map(|run| run.latencies.values()).map(|of| of.count).max().unwrap_or(0);
+    let y = Axis::wide(lines.iter().flat_map(|line| &line.points).filter_map(|point| point.y));
+    let subject = if runs.len() == 1 { "Milliseconds" } else { "End to end, milliseconds" };
+    Ok(Chart {
+        id: "percentiles".to_owned(),
+        title: "Latency by percentile".to_owned(),
+        note: noted(&format!("{subject} that so many of all requests, or of all gaps, stayed within"), &y),
+        x: Axis::percentile(most),
+        y,
+        lines,
+        marks: Vec::new(),
+        shades: Vec::new(),
+        width: Width::Full,
+        empty: "Nothing was answered, so there is no latency to show.",
+    })
+}
+
+fn noted(note: &str, y: &Axis) -> String {
+    let scale = if y.is_logarithmic() { "; logarithmic" } else { "" };
+    format!("{note}{scale}")
+}
