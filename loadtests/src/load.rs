@@ -1,7 +1,9 @@
 //! The load tester: scenarios against any OpenAI-compatible endpoint, with verdicts that can be believed.
 
 pub mod arrival;
+pub mod command;
 pub mod distribution;
+mod drive;
 pub mod engine;
 pub mod fault;
 pub mod level;

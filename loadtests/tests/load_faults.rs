@@ -3,6 +3,7 @@
 #[path = "load_faults/server.rs"]
 mod server;
 
+use std::path::Path;
 use std::time::Duration;
 
 use outrigger_loadtests::load::engine::{self, Ending, Settings};
@@ -16,17 +17,13 @@ const STREAMS: u64 = 100;
 
 async fn run(server: &FaultyServer, streams: u64, every: Duration) -> Run {
     let text = format!(
-        "name = \"faults\"\n[target]\nurl = \"{}\"\ntimeout_secs = 5.0\n[[requests]]\nstream = true\nbody_bytes = 300",
+        "name = \"faults\"\n[target]\nurl = \"{}\"\ntimeout_secs = 5\n[load]\nmodel = \"closed\"\nusers = 1\n\
+         duration_secs = 1\n[[requests]]\nstream = true\nbody_bytes = 300",
         server.url
     );
-    let scenario: Scenario = toml::from_str(&text).unwrap();
-    let planned = move |number: u64| Planned {
-        at: every * u32::try_from(number).unwrap(),
-        kind: 0,
-        input_tokens: None,
-        output_tokens: None,
-        blocks: Vec::new(),
-    };
+    // Its plan is not used: here every stream has its own moment.
+    let scenario = Scenario::parse(&text, Path::new("faults.toml")).unwrap();
+    let planned = move |number: u64| Planned { at: every * u32::try_from(number).unwrap(), ..Planned::default() };
     let plan = Plan::Open(Box::new((0..streams).map(planned)));
     let finished = engine::run(&scenario, plan, Settings::default(), &mut ()).await.unwrap();
     assert_eq!(finished.ending, Ending::Complete);

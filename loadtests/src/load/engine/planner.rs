@@ -53,8 +53,7 @@ mod tests {
     use super::*;
 
     fn planned(number: u64) -> Planned {
-        let at = Duration::from_micros(number);
-        Planned { at, kind: 0, input_tokens: None, output_tokens: None, blocks: Vec::new() }
+        Planned { at: Duration::from_micros(number), ..Planned::default() }
     }
 
     #[test]

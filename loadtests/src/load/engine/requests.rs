@@ -55,7 +55,7 @@ impl Requests {
     pub fn draw(&mut self) -> Planned {
         let value = self.draw.f64() * self.weights.last().copied().unwrap_or(0.0);
         let kind = self.weights.partition_point(|weight| *weight <= value).min(self.sources.len().saturating_sub(1));
-        Planned { at: std::time::Duration::ZERO, kind, input_tokens: None, output_tokens: None, blocks: Vec::new() }
+        Planned { kind, ..Planned::default() }
     }
 
     /// Writes the whole request over what the buffer held. A plan that names a kind that is none gets the last.

@@ -1,4 +1,4 @@
-use std::time::Duration;
+use std::path::Path;
 
 use serde_json::Value;
 
@@ -8,13 +8,14 @@ use crate::load::scenario::Scenario;
 use crate::wire::endpoint::Endpoint;
 
 fn requests(kinds: &str) -> Requests {
-    let text = format!("name = \"test\"\n[target]\nurl = \"http://127.0.0.1:1/base\"\n{kinds}");
-    let scenario: Scenario = toml::from_str(&text).expect("a scenario");
+    let load = "[load]\nmodel = \"closed\"\nusers = 1\nduration_secs = 1";
+    let text = format!("name = \"test\"\n[target]\nurl = \"http://127.0.0.1:1/base\"\n{load}\n{kinds}");
+    let scenario = Scenario::parse(&text, Path::new("test.toml")).expect("a scenario");
     Requests::new(&scenario, &Endpoint::new(&scenario.target.url, None).unwrap(), 1)
 }
 
 fn planned(kind: usize) -> Planned {
-    Planned { at: Duration::ZERO, kind, input_tokens: None, output_tokens: None, blocks: Vec::new() }
+    Planned { kind, ..Planned::default() }
 }
 
 fn written(requests: &mut Requests, planned: &Planned) -> (String, Value) {

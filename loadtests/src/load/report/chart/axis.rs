@@ -43,7 +43,9 @@ impl Axis {
     /// Logarithmic where the values are so far apart that the least would lie on the ground of a linear one.
     pub fn wide(values: impl Iterator<Item = f64>) -> Axis {
         match super::span(values.filter(|value| *value > 0.0)) {
-            Some((low, high)) if high / low > LINEAR_RANGE => Axis::new(Scale::Logarithmic, ticks::logarithmic(low, high)),
+            Some((low, high)) if high / low > LINEAR_RANGE => {
+                Axis::new(Scale::Logarithmic, ticks::logarithmic(low, high))
+            }
             span => Axis::linear(span.into_iter().map(|(_, high)| high)),
         }
     }

@@ -73,6 +73,7 @@ pub fn percentiles(nines: f64) -> Vec<Tick> {
 /// A quantile in per cent, with the nines that it has.
 pub fn percent(quantile: f64) -> String {
     let nines = -(1.0 - quantile).max(1e-12).log10();
-    let decimals = (nines + 1e-6).floor().max(2.0) as usize - 2 + usize::from(nines.fract() > 0.01 && nines.fract() < 0.99);
+    let decimals =
+        (nines + 1e-6).floor().max(2.0) as usize - 2 + usize::from(nines.fract() > 0.01 && nines.fract() < 0.99);
     format!("{:.decimals$} %", quantile * 100.0)
 }

@@ -1,0 +1,45 @@
+//! The command line of `outrigger-load`.
+
+mod ceiling;
+mod exit;
+mod output;
+mod run;
+
+use clap::{Parser, Subcommand};
+
+pub use exit::Exit;
+
+/// Puts an OpenAI-compatible endpoint under load, and says whether it is fast, whole, and as good as it was.
+///
+/// Ends with 0 where everything passed, 1 where a level was missed, a stream was not whole or the figures are not to be
+/// believed, 2 where something is wrong with what was asked or the target cannot be reached, 3 where the target died in
+/// mid-run, and 130 where it was interrupted; what was measured until then is written all the same.
+#[derive(Debug, Parser)]
+#[command(name = "outrigger-load", version)]
+pub struct Options {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run a scenario and judge it.
+    Run(run::Run),
+    /// What the load tester itself can do on this machine.
+    Ceiling(ceiling::Ceiling),
+    /// Show results again: as text, CSV or HTML.
+    Report(super::report::command::Report),
+    /// The JSON schema of a result.
+    Schema,
+}
+
+/// Runs the command; an error is always one of input, and says what to do.
+pub async fn run(options: Options) -> anyhow::Result<Exit> {
+    crate::wire::files::raise_limit();
+    match options.command {
+        Command::Run(command) => command.run().await,
+        Command::Ceiling(command) => command.run().await,
+        Command::Report(command) => command.run().map(|()| Exit::Passed),
+        Command::Schema => output::print(&super::report::schema()?).map(|()| Exit::Passed),
+    }
+}
