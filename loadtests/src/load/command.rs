@@ -1,9 +1,13 @@
 //! The command line of `outrigger-load`.
 
+mod ab;
 mod ceiling;
 mod exit;
+mod matrix;
 mod output;
 mod run;
+mod search;
+mod target;
 
 use clap::{Parser, Subcommand};
 
@@ -25,6 +29,12 @@ pub struct Options {
 enum Command {
     /// Run a scenario and judge it.
     Run(run::Run),
+    /// Two targets or more in turns, and how they compare.
+    Ab(ab::Ab),
+    /// Every route by every size of body by every concurrency.
+    Matrix(matrix::Matrix),
+    /// The highest rate that meets a scenario's levels.
+    Search(search::Search),
     /// What the load tester itself can do on this machine.
     Ceiling(ceiling::Ceiling),
     /// Show results again: as text, CSV or HTML.
@@ -38,6 +48,9 @@ pub async fn run(options: Options) -> anyhow::Result<Exit> {
     crate::wire::files::raise_limit();
     match options.command {
         Command::Run(command) => command.run().await,
+        Command::Ab(command) => command.run().await,
+        Command::Matrix(command) => command.run().await,
+        Command::Search(command) => command.run().await,
         Command::Ceiling(command) => command.run().await,
         Command::Report(command) => command.run().map(|()| Exit::Passed),
         Command::Schema => output::print(&super::report::schema()?).map(|()| Exit::Passed),
