@@ -52,10 +52,7 @@ impl Blocks {
         // Resamples vary less than new runs would, as a variance divided by n does: by the one block that is given away.
         let (slices, length) = (self.slices as f64, self.length as f64);
         let correction = slices / (slices - length);
-        Variances {
-            variances: spreads.map(|spread| spread.variance() * correction),
-            freedom: slices / length - 1.0,
-        }
+        Variances { variances: spreads.map(|spread| spread.variance() * correction), freedom: slices / length - 1.0 }
     }
 
     fn draw(self, generator: &mut Xoshiro256PlusPlus, times: &mut [u32]) {

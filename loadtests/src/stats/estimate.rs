@@ -35,23 +35,47 @@ impl Interval {
 /// The interval of `after` by `before`, of Student's t with the bootstrap's standard errors (Efron and Tibshirani 1993,
 /// chapter 12); the degrees of freedom are Welch's (1947). None where a figure is not above 0 or an error unknown.
 pub fn ratio(before: &Estimate, after: &Estimate, confidence: f64) -> Option<Interval> {
-    let known = |estimate: &Estimate| estimate.value > 0.0 && estimate.variance.is_finite() && estimate.freedom > 0.0;
-    if !known(before) || !known(after) {
-        return None;
-    }
-    let variance = before.variance + after.variance;
-    let logarithm = (after.value / before.value).ln();
-    let reach = if variance > 0.0 {
-        student::critical(confidence, freedom(before, after))? * variance.sqrt()
-    } else {
-        0.0
+    let difference = Difference::of(before, after)?;
+    let reach = match difference.error {
+        0.0 => 0.0,
+        error => error * student::critical(confidence, difference.freedom)?,
     };
-    Some(Interval { ratio: logarithm.exp(), low: (logarithm - reach).exp(), high: (logarithm + reach).exp() })
+    let at = |logarithm: f64| logarithm.exp();
+    let logarithm = difference.logarithm;
+    Some(Interval { ratio: at(logarithm), low: at(logarithm - reach), high: at(logarithm + reach) })
 }
 
-fn freedom(before: &Estimate, after: &Estimate) -> f64 {
-    let share = |estimate: &Estimate| estimate.variance.powi(2) / estimate.freedom;
-    (before.variance + after.variance).powi(2) / (share(before) + share(after))
+/// How probable so great a ratio is where nothing differs, by the same error as the interval; two-sided.
+pub fn t_test(before: &Estimate, after: &Estimate) -> Option<f64> {
+    let difference = Difference::of(before, after)?;
+    match (difference.logarithm, difference.error) {
+        (0.0, _) => Some(1.0),
+        (_, 0.0) => Some(0.0),
+        (logarithm, error) => student::p_value(logarithm / error, difference.freedom),
+    }
+}
+
+/// Of the logarithms.
+struct Difference {
+    logarithm: f64,
+    error: f64,
+    freedom: f64,
+}
+
+impl Difference {
+    fn of(before: &Estimate, after: &Estimate) -> Option<Difference> {
+        let known = |one: &Estimate| one.value > 0.0 && one.variance.is_finite() && one.freedom > 0.0;
+        if !known(before) || !known(after) {
+            return None;
+        }
+        let share = |estimate: &Estimate| estimate.variance.powi(2) / estimate.freedom;
+        let variance = before.variance + after.variance;
+        Some(Difference {
+            logarithm: (after.value / before.value).ln(),
+            error: variance.sqrt(),
+            freedom: variance.powi(2) / (share(before) + share(after)),
+        })
+    }
 }
 
 #[cfg(test)]
@@ -76,6 +100,16 @@ mod tests {
         let interval = ratio(&figure(1.0), &figure(2.0), 0.99).unwrap();
         assert_eq!((interval.low, interval.high), (interval.ratio, interval.ratio));
         assert_eq!(ratio(&figure(0.0), &figure(2.0), 0.99), None, "there is no ratio to nothing");
+    }
+
+    #[test]
+    fn the_test_and_the_interval_say_the_same() {
+        let before = Estimate { value: 1.0, variance: 1e-4, freedom: 9.0 };
+        for after in [0.94, 0.97, 1.0, 1.02, 1.04, 1.05] {
+            let after = Estimate { value: after, ..before };
+            let (p, interval) = (t_test(&before, &after).unwrap(), ratio(&before, &after, 0.99).unwrap());
+            assert_eq!(p < 0.01, interval.excludes_one(), "p {p} beside {interval:?}");
+        }
     }
 
     #[test]
