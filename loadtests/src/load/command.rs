@@ -37,6 +37,14 @@ enum Command {
     Search(search::Search),
     /// What the load tester itself can do on this machine.
     Ceiling(ceiling::Ceiling),
+    /// Two results, or two sets of them, and whether it got worse.
+    Compare(super::compare::Args),
+    /// Where a history of results changed.
+    Changes(super::history::Args),
+    /// The baseline of a class of machines: add results to it, or check them against it.
+    Baseline(super::baseline::Args),
+    /// Several results of a scenario as one.
+    Merge(super::merge::Args),
     /// Show results again: as text, CSV or HTML.
     Report(super::report::command::Report),
     /// The JSON schema of a result.
@@ -52,6 +60,10 @@ pub async fn run(options: Options) -> anyhow::Result<Exit> {
         Command::Matrix(command) => command.run().await,
         Command::Search(command) => command.run().await,
         Command::Ceiling(command) => command.run().await,
+        Command::Compare(command) => command.run().map(Exit::from),
+        Command::Changes(command) => command.run().map(Exit::from),
+        Command::Baseline(command) => command.run().map(Exit::from),
+        Command::Merge(command) => command.run().map(Exit::from),
         Command::Report(command) => command.run().map(|()| Exit::Passed),
         Command::Schema => output::print(&super::report::schema()?).map(|()| Exit::Passed),
     }

@@ -2,6 +2,7 @@
 
 use std::process::ExitCode;
 
+use crate::load::ending;
 use crate::load::engine::{Ending, Finished};
 use crate::load::report::{Outcome, Verdict};
 
@@ -44,6 +45,16 @@ impl Exit {
             Exit::Input => 2,
             Exit::CutShort => 3,
             Exit::Interrupted => 130,
+        }
+    }
+}
+
+impl From<ending::Ending> for Exit {
+    fn from(ending: ending::Ending) -> Exit {
+        match ending {
+            ending::Ending::Fine => Exit::Passed,
+            ending::Ending::Worse => Exit::Missed,
+            ending::Ending::Unusable => Exit::Input,
         }
     }
 }
