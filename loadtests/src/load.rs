@@ -25,6 +25,7 @@ pub mod report;
 pub mod result;
 pub mod scenario;
 pub mod search;
+mod stress;
 pub mod synthetic;
 pub mod trace;
 mod turns;

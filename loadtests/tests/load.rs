@@ -134,6 +134,19 @@ fn a_bad_scenario_is_told_with_its_key() {
 }
 
 #[test]
+fn a_stress_ends_with_the_step_that_breaks() {
+    let (simulator, folder) = (Simulator::start(&["--ttft-ms", "5"]), Folder::new("stress"));
+    let load_table = "model = \"constant\"\nprofile = \"stress\"\nstart = 20\nfactor = 2\nstep_secs = 0.5\nmost = 1000";
+    let scenario = folder.scenario(&simulator.url, load_table, "levels = [\"requests_per_second <= 60\"]");
+    let output = load(&["run", &scenario, "--quiet", "--json", &folder.file("run.json")]);
+    assert_eq!(output.status.code(), Some(1), "{}", text(&output));
+    let run = folder.result();
+    let steps: Vec<&str> = run["marks"].as_array().unwrap().iter().filter_map(|mark| mark["what"].as_str()).collect();
+    assert_eq!(steps.len(), 3, "20 and 40 hold, 80 breaks, and nothing follows: {steps:?}");
+    assert_eq!(run["levels"][0]["met"], false, "{}", run["levels"]);
+}
+
+#[test]
 fn two_targets_take_turns() {
     let (quick, slow) = (Simulator::start(&[]), Simulator::start(&["--ttft-ms", "20"]));
     let folder = Folder::new("ab");

@@ -10,6 +10,7 @@ use super::output::{Files, Watching, print};
 use crate::load::drive::{Conditions, drive};
 use crate::load::report;
 use crate::load::scenario::{Overrides, Scenario};
+use crate::load::stress::stress;
 
 #[derive(Args, Clone, Debug)]
 pub struct Run {
@@ -34,7 +35,11 @@ impl Run {
         self.overrides.apply(&mut scenario)?;
         let conditions = Conditions { threads: self.threads, label: None };
         let mut observer = self.watching.observer()?;
-        let finished = drive(&scenario, &conditions, &mut observer).await?;
+        let finished = if scenario.stops_at_a_missed_level() {
+            stress(&scenario, &conditions, &mut observer).await?
+        } else {
+            drive(&scenario, &conditions, &mut observer).await?
+        };
         drop(observer);
         print(&report::text(&finished.run))?;
         self.files.write(&finished.run)?;
