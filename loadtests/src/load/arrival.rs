@@ -15,7 +15,6 @@ mod users;
 
 use rand::SeedableRng;
 use rand::rngs::Xoshiro256PlusPlus;
-use serde::Serialize;
 
 pub use course::Course;
 pub use gaps::Arrivals;
@@ -28,7 +27,7 @@ pub use users::stages as user_stages;
 pub type Random = Xoshiro256PlusPlus;
 
 /// What numbers are drawn for. Each has its own sequence, so that another mix of requests leaves the times alone.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Purpose {
     Times,
     Mix,
