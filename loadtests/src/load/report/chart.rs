@@ -72,6 +72,8 @@ pub struct Mark {
     /// As the page's list of marks has it.
     pub number: usize,
     pub what: String,
+    /// As the picture has it, beside its number; perhaps nothing.
+    pub short: String,
 }
 
 impl Chart {

@@ -50,7 +50,9 @@ pub fn read(file: &Path) -> anyhow::Result<Run> {
     let value: serde_json::Value = serde_json::from_str(&text).with_context(|| format!("{name} is no JSON"))?;
     match value.get("format").and_then(serde_json::Value::as_str) {
         Some(FORMAT) => {}
-        Some(format) => bail!("{name} has the format {format:?}; this version reads {FORMAT:?}: run the scenario again"),
+        Some(format) => {
+            bail!("{name} has the format {format:?}; this version reads {FORMAT:?}: run the scenario again")
+        }
         None => bail!("{name} is no result of outrigger-load: it has no \"format\". Name a file that --json wrote"),
     }
     let run = serde_path_to_error::deserialize(value);
@@ -65,7 +67,9 @@ fn write(file: &Path, text: &str) -> anyhow::Result<()> {
 fn print(text: &str) -> anyhow::Result<()> {
     use std::io::Write;
     match std::io::stdout().lock().write_all(text.as_bytes()) {
-        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(error).context("the text cannot be printed"),
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+            Err(error).context("the text cannot be printed")
+        }
         _ => Ok(()),
     }
 }

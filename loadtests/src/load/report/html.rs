@@ -19,13 +19,16 @@ const SCRIPT: &str = include_str!("html/hover.js");
 /// The page of one run; an error where one of its histograms cannot be read.
 pub fn html(run: &Run) -> anyhow::Result<String> {
     let runs = std::slice::from_ref(run);
-    Ok(page(&run.name, html! {
-        (heading(run))
-        (summary::verdict(run))
-        (summary::tiles(run))
-        (pictures(runs)?)
-        (tables::all(run))
-    }))
+    Ok(page(
+        &run.name,
+        html! {
+            (heading(run))
+            (summary::verdict(run))
+            (summary::tiles(run))
+            (pictures(runs)?)
+            (tables::all(run))
+        },
+    ))
 }
 
 /// Several runs on the same charts, a colour each: an A/B, a matrix, or files that are compared.
@@ -35,21 +38,24 @@ pub fn html_many(runs: &[Run]) -> anyhow::Result<String> {
         [run] => return html(run),
         [first, ..] => first,
     };
-    Ok(page(&first.name, html! {
-        header {
-            h1 { (first.name) }
-            p class="under" { (runs.len()) " runs, from " (first.started_at) }
-        }
-        (comparison::key(runs))
-        (comparison::table(runs))
-        (pictures(runs)?)
-        @for run in runs {
-            section class="run" {
-                h2 { (name(run)) }
-                (tables::of_many(run))
+    Ok(page(
+        &first.name,
+        html! {
+            header {
+                h1 { (first.name) }
+                p class="under" { (runs.len()) " runs, from " (first.started_at) }
             }
-        }
-    }))
+            (comparison::key(runs))
+            (comparison::table(runs))
+            (pictures(runs)?)
+            @for run in runs {
+                section class="run" {
+                    h2 { (name(run)) }
+                    (tables::of_many(run))
+                }
+            }
+        },
+    ))
 }
 
 fn page(title: &str, body: Markup) -> String {

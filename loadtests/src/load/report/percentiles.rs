@@ -15,7 +15,8 @@ pub fn curve(of: &Distribution) -> anyhow::Result<Vec<Point>> {
     }
     let nines = (histogram.len() as f64).log10();
     let steps = (nines * f64::from(DENSITY)).ceil() as u32;
-    let quantiles = (0..=steps).map(|step| 1.0 - 10_f64.powf(-f64::from(step).min(nines * f64::from(DENSITY)) / f64::from(DENSITY)));
+    let quantiles = (0..=steps)
+        .map(|step| 1.0 - 10_f64.powf(-f64::from(step).min(nines * f64::from(DENSITY)) / f64::from(DENSITY)));
     let milliseconds = |quantile| histogram.value_at_quantile(quantile) as f64 / 1e6;
     Ok(quantiles.map(|quantile| Point { x: quantile, y: Some(milliseconds(quantile)) }).collect())
 }

@@ -22,6 +22,7 @@ impl Display for Text<'_> {
         errors(formatter, run)?;
         integrity(formatter, run)?;
         process(formatter, run)?;
+        marks(formatter, run)?;
         levels(formatter, run)
     }
 }
@@ -118,6 +119,14 @@ fn memory(process: &Process) -> String {
 
 fn signed(value: f64) -> String {
     if value > 0.0 { format!("+{}", figure(value)) } else { figure(value) }
+}
+
+fn marks(formatter: &mut Formatter<'_>, run: &Run) -> fmt::Result {
+    for (place, mark) in run.marks.iter().enumerate() {
+        let name = if place == 0 { "marks" } else { " " };
+        wrapped(formatter, name, &format!("at {}: {}", time(mark.at_seconds), mark.what))?;
+    }
+    Ok(())
 }
 
 fn levels(formatter: &mut Formatter<'_>, run: &Run) -> fmt::Result {

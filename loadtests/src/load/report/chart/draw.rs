@@ -10,6 +10,9 @@ use super::{Chart, Line, Point, Stroke, Width};
 
 /// Between the names at the lines' ends.
 const NAME_ROOM: f64 = 16.0;
+/// Charts below one another have one left and one right edge, unless a number or a name is longer than these.
+const LEAST_TICKS: f64 = 6.0 * LETTER;
+const LEAST_NAMES: f64 = 9.0 * LETTER;
 /// A row of marks' words.
 const MARK_ROW: f64 = 15.0;
 
@@ -65,8 +68,8 @@ impl<'a> Canvas<'a> {
         let names = self.chart.lines.iter().map(|line| labels::letters(&self.short(&line.name))).fold(0.0, f64::max);
         let rows = if self.chart.marks.is_empty() { 0 } else { self.mark_rows };
         Plot {
-            left: ticks + 12.0,
-            right: self.width - names - 24.0,
+            left: ticks.max(LEAST_TICKS) + 12.0,
+            right: self.width - names.max(LEAST_NAMES) - 24.0,
             top: 10.0 + rows as f64 * MARK_ROW,
             bottom: self.height - 26.0,
         }
@@ -113,7 +116,7 @@ impl<'a> Canvas<'a> {
     fn marks(&self, plot: &Plot) -> Markup {
         let marks = &self.chart.marks;
         let words = marks.iter().map(|mark| {
-            let full = self.short(&format!("{} {}", mark.number, mark.what));
+            let full = self.short(format!("{} {}", mark.number, mark.short).trim_end());
             (self.x(mark.at, plot) + 3.0, vec![full, mark.number.to_string()])
         });
         let placed = labels::rows(&words.collect::<Vec<_>>(), self.mark_rows, self.width);

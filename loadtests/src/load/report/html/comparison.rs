@@ -56,7 +56,8 @@ fn rows(runs: &[Run]) -> Vec<(String, Vec<String>)> {
         let quantiles: [(&str, fn(&Distribution) -> f64); 3] =
             [("p50", |of| of.p50), ("p95", |of| of.p95), ("p99", |of| of.p99)];
         for (quantile, value) in quantiles {
-            let values = runs.iter().map(|run| or_dash(run.latencies.get(&metric).filter(|of| of.count > 0).map(value)));
+            let values =
+                runs.iter().map(|run| or_dash(run.latencies.get(&metric).filter(|of| of.count > 0).map(value)));
             rows.push((format!("{} {quantile}, ms", metric.title()), values.collect()));
         }
     }

@@ -92,9 +92,9 @@ fn figures(of: &Distribution) -> [String; 7] {
 fn errors(run: &Run) -> Markup {
     let mut kinds: Vec<(&String, &u64)> = run.errors.iter().collect();
     kinds.sort_by_key(|(_, times)| std::cmp::Reverse(**times));
-    let rows = kinds.into_iter().map(|(kind, times)| {
-        (kind.clone(), format!("{} ({})", count(*times), share(*times, run.counts.sent)))
-    });
+    let rows = kinds
+        .into_iter()
+        .map(|(kind, times)| (kind.clone(), format!("{} ({})", count(*times), share(*times, run.counts.sent))));
     pairs("Errors by kind", rows.collect(), "No request failed.")
 }
 
