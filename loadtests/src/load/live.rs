@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-/// The state of a run at one moment. Counts are of the measured time; before it, of the warm-up.
+/// The state of a run at one moment. Counts are since the beginning of the load, the warm-up included: they never
+/// go down.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Snapshot {
     /// Since the beginning of the load, the warm-up included.

@@ -110,11 +110,14 @@ fn percentile_chart(runs: &[Run]) -> anyhow::Result<Chart> {
     }
     let last = lines.iter().filter_map(|line| line.points.last()).map(|point| point.x).fold(0.0, f64::max);
     let y = Axis::wide(lines.iter().flat_map(|line| &line.points).filter_map(|point| point.y));
-    let subject = if runs.len() == 1 { "Milliseconds" } else { "End to end, milliseconds" };
+    let note = match runs.len() {
+        1 => "Milliseconds that so many of all requests, or of all gaps between tokens, stayed within",
+        _ => "End to end, milliseconds that so many of all requests stayed within",
+    };
     Ok(Chart {
         id: "percentiles".to_owned(),
         title: "Latency by percentile".to_owned(),
-        note: noted(&format!("{subject} that so many of all requests, or of all gaps, stayed within"), &y),
+        note: noted(note, &y),
         x: Axis::percentile(last),
         y,
         lines,

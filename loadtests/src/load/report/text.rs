@@ -93,9 +93,11 @@ fn integrity(formatter: &mut Formatter<'_>, run: &Run) -> fmt::Result {
     if found.checked == 0 {
         return wrapped(formatter, "integrity", "no stream carried the simulator's marks, so none was checked");
     }
-    let wrong = kinds(found).map(|(kind, streams)| format!("{kind} {}", count(streams)));
-    let wrong = wrong.join(", ");
-    wrapped(formatter, "integrity", &format!("{} of {} whole; {wrong}", count(found.whole), count(found.checked)))
+    let wrong = kinds(found).into_iter().filter(|(_, streams)| *streams > 0);
+    let wrong: Vec<String> = wrong.map(|(kind, streams)| format!("{kind} {}", count(streams))).collect();
+    let whole = format!("{} of {} streams whole", count(found.whole), count(found.checked));
+    let parts: Vec<String> = std::iter::once(whole).chain(wrong).collect();
+    wrapped(formatter, "integrity", &parts.join(", "))
 }
 
 fn process(formatter: &mut Formatter<'_>, run: &Run) -> fmt::Result {
