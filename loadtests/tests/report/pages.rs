@@ -92,3 +92,11 @@ fn a_page_of_no_run_is_refused_and_a_broken_histogram_is_told() {
     run.latencies.values_mut().for_each(|of| of.histogram = "!".to_owned());
     assert!(report::html(&run).is_err(), "a page without its curve would lie by leaving it out");
 }
+
+#[test]
+fn runs_of_one_target_have_names_of_their_own() {
+    let page = report::html_many(&[runs::healthy(), runs::failing()]).unwrap();
+    assert!(page.contains("<h2>1 chat</h2>") && page.contains("<h2>2 recovery</h2>"), "by their scenarios");
+    let page = report::html_many(&runs::pair()).unwrap();
+    assert!(page.contains("<h2>direct</h2>") && page.contains("<h2>through outrigger</h2>"), "by their labels");
+}

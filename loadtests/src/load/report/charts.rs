@@ -33,9 +33,13 @@ pub fn marks(runs: &[Run]) -> Vec<Mark> {
     numbered.collect()
 }
 
-/// What a run is called beside others.
-pub fn name(run: &Run) -> &str {
-    run.label.as_deref().unwrap_or(&run.target)
+/// What each run is called beside the others: its label or its target, or where others have the same, its place and its
+/// scenario.
+pub fn names(runs: &[Run]) -> Vec<String> {
+    let usual = |run: &Run| run.label.as_ref().unwrap_or(&run.target).clone();
+    let own = |name: &String| runs.iter().filter(|run| usual(run) == *name).count() == 1;
+    let named = runs.iter().zip(1..);
+    named.map(|(run, place)| Some(usual(run)).filter(own).unwrap_or_else(|| format!("{place} {}", run.name))).collect()
 }
 
 fn timeline(topic: &Topic, runs: &[Run]) -> Chart {
@@ -74,9 +78,10 @@ fn compared(topic: &Topic, runs: &[Run]) -> Vec<Line> {
     let series: Vec<&Series> = topic.series.iter().filter(|series| series.compared).collect();
     let several = series.len() > 1;
     let strokes: &[Stroke] = if several { &[Stroke::Dashed, Stroke::Solid] } else { &[Stroke::Solid] };
-    let lines = runs.iter().enumerate().flat_map(|(colour, run)| {
+    let named = runs.iter().zip(names(runs)).enumerate();
+    let lines = named.flat_map(|(colour, (run, own))| {
         series.iter().zip(strokes).map(move |(series, stroke)| {
-            let name = if several { format!("{} {}", series.name, name(run)) } else { name(run).to_owned() };
+            let name = if several { format!("{} {own}", series.name) } else { own.clone() };
             Line { name, colour, stroke: *stroke, points: points(run, series.value) }
         })
     });
@@ -94,7 +99,7 @@ fn points(run: &Run, value: fn(&Slice) -> Option<f64>) -> Vec<Point> {
 
 fn percentile_chart(runs: &[Run]) -> anyhow::Result<Chart> {
     let mut lines = Vec::new();
-    for (place, run) in runs.iter().enumerate() {
+    for (place, (run, own)) in runs.iter().zip(names(runs)).enumerate() {
         for (metric, distribution) in &run.latencies {
             // The load's own lateness would take half the picture, and says nothing of the target.
             let wanted = *metric == Metric::EndToEnd || runs.len() == 1 && *metric != Metric::ScheduleLag;
@@ -103,7 +108,7 @@ fn percentile_chart(runs: &[Run]) -> anyhow::Result<Chart> {
             }
             let (name, colour) = match runs.len() {
                 1 => (metric.title().to_owned(), colour(*metric)),
-                _ => (name(run).to_owned(), place),
+                _ => (own.clone(), place),
             };
             lines.push(Line { name, colour, stroke: Stroke::Solid, points: percentiles::curve(distribution)? });
         }
