@@ -190,7 +190,8 @@ fn rates(counts: &Counts, seconds: f64) -> Rates {
 fn marks((from, to): (u32, u32)) -> Vec<Mark> {
     let stall = "simulator stalls";
     let mark = |at: u32, what: &str| Mark { at_seconds: f64::from(at), what: what.to_owned() };
-    vec![mark(0, "steady at 200/s"), mark(from, stall), mark(to, &format!("{stall} ends"))]
+    let (begins, ends) = (format!("fault begins: {stall}"), format!("fault ends: {stall}"));
+    vec![mark(0, "steady at 200/s"), mark(from, &begins), mark(to, &ends)]
 }
 
 fn process(slices: &[Slice], answered: u64) -> Process {

@@ -5,6 +5,7 @@
 //! dark screens too. A chart without a value to show says why in words.
 
 pub mod axis;
+mod canvas;
 mod draw;
 mod hover;
 mod labels;
@@ -14,7 +15,7 @@ mod ticks;
 use maud::{Markup, html};
 
 pub use axis::Axis;
-use draw::Canvas;
+use canvas::Canvas;
 
 /// Colours that the style has, beginning with `c0`.
 pub const COLOURS: usize = 7;
@@ -72,6 +73,8 @@ pub struct Mark {
     /// As the page's list of marks has it.
     pub number: usize,
     pub what: String,
+    /// As the picture has it, beside its number; perhaps nothing.
+    pub short: String,
 }
 
 impl Chart {

@@ -5,10 +5,13 @@
 
 mod topics;
 
-use super::chart::{Axis, COLOURS, Chart, Line, Mark, Point, Stroke, Width};
+use super::chart::{Axis, Chart, Line, Mark, Point, Stroke, Width};
 use super::{percentiles, window};
 use crate::load::result::{Metric, Run, Slice};
 use topics::{Range, Series, TOPICS, Topic};
+
+/// The end of an axis of whole things, so that none of them is written beside it in parts.
+const LEAST_COUNTS: f64 = 5.0;
 
 /// In the order of the page; an error where a file's histogram cannot be read.
 pub fn charts(runs: &[Run]) -> anyhow::Result<Vec<Chart>> {
@@ -21,13 +24,22 @@ pub fn charts(runs: &[Run]) -> anyhow::Result<Vec<Chart>> {
 /// faults and stages: the first tells it for all.
 pub fn marks(runs: &[Run]) -> Vec<Mark> {
     let marks = runs.first().map_or(&[][..], |run| &run.marks);
-    let numbered = marks.iter().zip(1..);
-    numbered.map(|(mark, number)| Mark { at: mark.at_seconds, number, what: mark.what.clone() }).collect()
+    let numbered = marks.iter().zip(1..).map(|(mark, number)| Mark {
+        at: mark.at_seconds,
+        number,
+        what: mark.what.clone(),
+        short: window::short(&mark.what).to_owned(),
+    });
+    numbered.collect()
 }
 
-/// What a run is called beside others.
-pub fn name(run: &Run) -> &str {
-    run.label.as_deref().unwrap_or(&run.target)
+/// What each run is called beside the others: its label or its target, or where others have the same, its place and its
+/// scenario.
+pub fn names(runs: &[Run]) -> Vec<String> {
+    let usual = |run: &Run| run.label.as_ref().unwrap_or(&run.target).clone();
+    let own = |name: &String| runs.iter().filter(|run| usual(run) == *name).count() == 1;
+    let named = runs.iter().zip(1..);
+    named.map(|(run, place)| Some(usual(run)).filter(own).unwrap_or_else(|| format!("{place} {}", run.name))).collect()
 }
 
 fn timeline(topic: &Topic, runs: &[Run]) -> Chart {
@@ -38,6 +50,7 @@ fn timeline(topic: &Topic, runs: &[Run]) -> Chart {
     let values = || lines.iter().flat_map(|line| &line.points).filter_map(|point| point.y);
     let y = match topic.range {
         Range::FromZero => Axis::linear(values()),
+        Range::Counts => Axis::linear(values().chain([LEAST_COUNTS])),
         Range::Wide => Axis::wide(values()),
     };
     let seconds = runs.iter().filter_map(|run| run.slices.last()).map(|slice| slice.at_seconds + slice.seconds);
@@ -60,15 +73,16 @@ fn line(series: &Series, run: &Run) -> Line {
     Line { name: series.name.to_owned(), colour: series.colour, stroke: series.stroke, points }
 }
 
-/// A line a run and figure: the first figure solid, the next dashed.
+/// A line a run and figure: the last figure solid, the one before it dashed.
 fn compared(topic: &Topic, runs: &[Run]) -> Vec<Line> {
     let series: Vec<&Series> = topic.series.iter().filter(|series| series.compared).collect();
-    let strokes = [Stroke::Solid, Stroke::Dashed];
-    let lines = runs.iter().enumerate().flat_map(|(colour, run)| {
-        let several = series.len() > 1;
+    let several = series.len() > 1;
+    let strokes: &[Stroke] = if several { &[Stroke::Dashed, Stroke::Solid] } else { &[Stroke::Solid] };
+    let named = runs.iter().zip(names(runs)).enumerate();
+    let lines = named.flat_map(|(colour, (run, own))| {
         series.iter().zip(strokes).map(move |(series, stroke)| {
-            let name = if several { format!("{} {}", series.name, name(run)) } else { name(run).to_owned() };
-            Line { name, colour, stroke, points: points(run, series.value) }
+            let name = if several { format!("{} {own}", series.name) } else { own.clone() };
+            Line { name, colour, stroke: *stroke, points: points(run, series.value) }
         })
     });
     lines.collect()
@@ -85,27 +99,31 @@ fn points(run: &Run, value: fn(&Slice) -> Option<f64>) -> Vec<Point> {
 
 fn percentile_chart(runs: &[Run]) -> anyhow::Result<Chart> {
     let mut lines = Vec::new();
-    for (place, run) in runs.iter().enumerate() {
-        for (colour, (metric, distribution)) in run.latencies.iter().enumerate() {
-            let wanted = runs.len() == 1 || *metric == Metric::EndToEnd;
+    for (place, (run, own)) in runs.iter().zip(names(runs)).enumerate() {
+        for (metric, distribution) in &run.latencies {
+            // The load's own lateness would take half the picture, and says nothing of the target.
+            let wanted = *metric == Metric::EndToEnd || runs.len() == 1 && *metric != Metric::ScheduleLag;
             if !wanted || distribution.count == 0 {
                 continue;
             }
             let (name, colour) = match runs.len() {
-                1 => (metric.title().to_owned(), colour % COLOURS),
-                _ => (name(run).to_owned(), place),
+                1 => (metric.title().to_owned(), colour(*metric)),
+                _ => (own.clone(), place),
             };
             lines.push(Line { name, colour, stroke: Stroke::Solid, points: percentiles::curve(distribution)? });
         }
     }
-    let most = runs.iter().flat_map(|run| run.latencies.values()).map(|of| of.count).max().unwrap_or(0);
+    let last = lines.iter().filter_map(|line| line.points.last()).map(|point| point.x).fold(0.0, f64::max);
     let y = Axis::wide(lines.iter().flat_map(|line| &line.points).filter_map(|point| point.y));
-    let subject = if runs.len() == 1 { "Milliseconds" } else { "End to end, milliseconds" };
+    let note = match runs.len() {
+        1 => "Milliseconds that so many of all requests, or of all gaps between tokens, stayed within",
+        _ => "End to end, milliseconds that so many of all requests stayed within",
+    };
     Ok(Chart {
         id: "percentiles".to_owned(),
         title: "Latency by percentile".to_owned(),
-        note: noted(&format!("{subject} that so many of all requests, or of all gaps, stayed within"), &y),
-        x: Axis::percentile(most),
+        note: noted(note, &y),
+        x: Axis::percentile(last),
         y,
         lines,
         marks: Vec::new(),
@@ -113,6 +131,18 @@ fn percentile_chart(runs: &[Run]) -> anyhow::Result<Chart> {
         width: Width::Full,
         empty: "Nothing was answered, so there is no latency to show.",
     })
+}
+
+const fn colour(metric: Metric) -> usize {
+    match metric {
+        Metric::EndToEnd => 0,
+        Metric::ServiceTtft => 1,
+        Metric::Ttft => 2,
+        Metric::InterToken => 3,
+        Metric::Tpot => 4,
+        Metric::Service => 5,
+        Metric::ScheduleLag => 6,
+    }
 }
 
 fn noted(note: &str, y: &Axis) -> String {

@@ -45,8 +45,8 @@ pub fn share(part: u64, whole: u64) -> String {
 pub fn time(seconds: f64) -> String {
     let whole = seconds.max(0.0).round() as u64;
     match whole {
-        0..10 => format!("{} s", figure(seconds)),
-        10..120 => format!("{} s", fixed(seconds, usize::from(seconds.fract() > 0.0))),
+        0..120 if seconds.fract() == 0.0 => format!("{} s", fixed(seconds, 0)),
+        0..120 => format!("{} s", figure(seconds)),
         120..7200 => format!("{} min {:02} s", whole / 60, whole % 60),
         _ => format!("{} h {:02} min", whole / 3600, whole % 3600 / 60),
     }
@@ -55,7 +55,7 @@ pub fn time(seconds: f64) -> String {
 fn thousands(digits: &str) -> String {
     let mut text = String::with_capacity(digits.len() + digits.len() / 3);
     for (place, digit) in digits.chars().enumerate() {
-        if place > 0 && (digits.len() - place) % 3 == 0 {
+        if place > 0 && (digits.len() - place).is_multiple_of(3) {
             text.push(',');
         }
         text.push(digit);
@@ -88,7 +88,7 @@ mod tests {
 
     #[test]
     fn times_are_told_in_their_units() {
-        assert_eq!((time(9.5), time(119.0)), ("9.50 s".to_owned(), "119 s".to_owned()));
+        assert_eq!((time(9.5), time(20.0)), ("9.50 s".to_owned(), "20 s".to_owned()));
         assert_eq!((time(125.0), time(3600.0)), ("2 min 05 s".to_owned(), "60 min 00 s".to_owned()));
         assert_eq!(time(90_000.0), "25 h 00 min");
     }

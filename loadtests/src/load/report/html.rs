@@ -8,7 +8,7 @@ mod tables;
 
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
-use super::charts::{charts, marks, name};
+use super::charts::{charts, marks, names};
 use super::figure::time;
 use crate::load::result::Run;
 
@@ -48,9 +48,9 @@ pub fn html_many(runs: &[Run]) -> anyhow::Result<String> {
             (comparison::key(runs))
             (comparison::table(runs))
             (pictures(runs)?)
-            @for run in runs {
+            @for (run, name) in runs.iter().zip(names(runs)) {
                 section class="run" {
-                    h2 { (name(run)) }
+                    h2 { (name) }
                     (tables::of_many(run))
                 }
             }

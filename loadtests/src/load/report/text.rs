@@ -22,6 +22,7 @@ impl Display for Text<'_> {
         errors(formatter, run)?;
         integrity(formatter, run)?;
         process(formatter, run)?;
+        marks(formatter, run)?;
         levels(formatter, run)
     }
 }
@@ -92,9 +93,11 @@ fn integrity(formatter: &mut Formatter<'_>, run: &Run) -> fmt::Result {
     if found.checked == 0 {
         return wrapped(formatter, "integrity", "no stream carried the simulator's marks, so none was checked");
     }
-    let wrong = kinds(found).map(|(kind, streams)| format!("{kind} {}", count(streams)));
-    let wrong = wrong.join(", ");
-    wrapped(formatter, "integrity", &format!("{} of {} whole; {wrong}", count(found.whole), count(found.checked)))
+    let wrong = kinds(found).into_iter().filter(|(_, streams)| *streams > 0);
+    let wrong: Vec<String> = wrong.map(|(kind, streams)| format!("{kind} {}", count(streams))).collect();
+    let whole = format!("{} of {} streams whole", count(found.whole), count(found.checked));
+    let parts: Vec<String> = std::iter::once(whole).chain(wrong).collect();
+    wrapped(formatter, "integrity", &parts.join(", "))
 }
 
 fn process(formatter: &mut Formatter<'_>, run: &Run) -> fmt::Result {
@@ -118,6 +121,14 @@ fn memory(process: &Process) -> String {
 
 fn signed(value: f64) -> String {
     if value > 0.0 { format!("+{}", figure(value)) } else { figure(value) }
+}
+
+fn marks(formatter: &mut Formatter<'_>, run: &Run) -> fmt::Result {
+    for (place, mark) in run.marks.iter().enumerate() {
+        let name = if place == 0 { "marks" } else { " " };
+        wrapped(formatter, name, &format!("at {}: {}", time(mark.at_seconds), mark.what))?;
+    }
+    Ok(())
 }
 
 fn levels(formatter: &mut Formatter<'_>, run: &Run) -> fmt::Result {

@@ -97,8 +97,7 @@ fn missed(level: &LevelVerdict) -> String {
 fn held(run: &Run) -> Vec<String> {
     let levels = match run.levels.len() {
         0 => "no service level was set".to_owned(),
-        1 => "its service level is met".to_owned(),
-        levels => format!("all {levels} service levels are met"),
+        levels => format!("{levels} of {levels} service levels are met"),
     };
     let whole = (run.integrity.checked > 0).then(|| format!("{} streams are whole", count(run.integrity.checked)));
     std::iter::once(levels).chain(whole).collect()

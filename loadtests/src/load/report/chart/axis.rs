@@ -6,6 +6,9 @@ use crate::load::report::figure::{figure, time};
 /// More than this between the least and the greatest, and a linear axis would hide the least.
 const LINEAR_RANGE: f64 = 20.0;
 
+/// Beyond, quantiles cannot be told from 1 in floating point.
+const MOST_NINES: f64 = 12.0;
+
 #[derive(Clone, Debug, PartialEq)]
 pub struct Axis {
     scale: Scale,
@@ -56,10 +59,10 @@ impl Axis {
         Axis { scale: Scale::Time, low: 0.0, high: seconds, ticks: ticks::time(seconds) }
     }
 
-    /// Quantiles, as far as so many values can tell them: 0, 50, 90, 99, 99.9 % at equal distances, as HdrHistogram
+    /// Quantiles up to the last, and no less than 90 %: 0, 50, 90, 99, 99.9 % at equal distances, as HdrHistogram
     /// plots them.
-    pub fn percentile(count: u64) -> Axis {
-        let nines = (count.max(10) as f64).log10();
+    pub fn percentile(last: f64) -> Axis {
+        let nines = Scale::Percentile.measure(last).clamp(1.0, MOST_NINES);
         let ticks = ticks::percentiles(nines);
         Axis { scale: Scale::Percentile, low: 0.0, high: nines, ticks }
     }

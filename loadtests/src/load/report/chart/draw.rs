@@ -4,46 +4,15 @@ use std::fmt::Write;
 
 use maud::{Markup, html};
 
+use super::canvas::{Canvas, MARK_ROW, Plot, round};
 use super::labels::{self, LETTER};
 use super::thin::thin;
-use super::{Chart, Line, Point, Stroke, Width};
+use super::{Line, Point, Stroke};
 
 /// Between the names at the lines' ends.
 const NAME_ROOM: f64 = 16.0;
-/// A row of marks' words.
-const MARK_ROW: f64 = 15.0;
 
-pub struct Canvas<'a> {
-    chart: &'a Chart,
-    class: &'static str,
-    width: f64,
-    height: f64,
-    /// Letters of a name or a mark.
-    longest: usize,
-    mark_rows: usize,
-}
-
-/// The ground that lines are drawn on.
-struct Plot {
-    left: f64,
-    right: f64,
-    top: f64,
-    bottom: f64,
-}
-
-impl<'a> Canvas<'a> {
-    pub fn wide(chart: &'a Chart) -> Canvas<'a> {
-        let (width, height) = match chart.width {
-            Width::Full => (980.0, 300.0),
-            Width::Half => (470.0, 230.0),
-        };
-        Canvas { chart, class: "wide", width, height, longest: 28, mark_rows: 2 }
-    }
-
-    pub fn narrow(chart: &'a Chart) -> Canvas<'a> {
-        Canvas { chart, class: "narrow", width: 360.0, height: 240.0, longest: 12, mark_rows: 1 }
-    }
-
+impl Canvas<'_> {
     pub fn svg(&self) -> Markup {
         let plot = self.plot();
         let view = format!("0 0 {} {}", self.width, self.height);
@@ -58,22 +27,6 @@ impl<'a> Canvas<'a> {
                 (self.names(&plot))
             }
         }
-    }
-
-    fn plot(&self) -> Plot {
-        let ticks = self.chart.y.ticks.iter().map(|tick| labels::letters(&tick.text)).fold(0.0, f64::max);
-        let names = self.chart.lines.iter().map(|line| labels::letters(&self.short(&line.name))).fold(0.0, f64::max);
-        let rows = if self.chart.marks.is_empty() { 0 } else { self.mark_rows };
-        Plot {
-            left: ticks + 12.0,
-            right: self.width - names - 24.0,
-            top: 10.0 + rows as f64 * MARK_ROW,
-            bottom: self.height - 26.0,
-        }
-    }
-
-    fn short(&self, name: &str) -> String {
-        labels::shortened(name, self.longest)
     }
 
     fn grid(&self, plot: &Plot) -> Markup {
@@ -113,8 +66,10 @@ impl<'a> Canvas<'a> {
     fn marks(&self, plot: &Plot) -> Markup {
         let marks = &self.chart.marks;
         let words = marks.iter().map(|mark| {
-            let full = self.short(&format!("{} {}", mark.number, mark.what));
-            (self.x(mark.at, plot) + 3.0, vec![full, mark.number.to_string()])
+            let full = self.short(format!("{} {}", mark.number, mark.short).trim_end());
+            // A phone has no room for words: the number leads to the page's list.
+            let wordings = [full, mark.number.to_string()].into_iter().skip(usize::from(self.mark_rows < 2));
+            (self.x(mark.at, plot) + 3.0, wordings.collect())
         });
         let placed = labels::rows(&words.collect::<Vec<_>>(), self.mark_rows, self.width);
         html! {
@@ -185,21 +140,4 @@ impl<'a> Canvas<'a> {
             }
         }
     }
-
-    fn x(&self, value: f64, plot: &Plot) -> f64 {
-        plot.left + self.chart.x.place(value) * (plot.right - plot.left)
-    }
-
-    fn y(&self, value: f64, plot: &Plot) -> f64 {
-        plot.bottom - self.chart.y.place(value) * (plot.bottom - plot.top)
-    }
-
-    fn point_y(&self, point: &Point, plot: &Plot) -> f64 {
-        point.y.map_or(plot.bottom, |value| self.y(value, plot))
-    }
-}
-
-/// A tenth of a pixel is finer than any eye.
-fn round(value: f64) -> f64 {
-    (value * 10.0).round() / 10.0
 }

@@ -11,6 +11,8 @@ const TIME_STEPS: [f64; 20] = [
     21_600.0, 43_200.0,
 ];
 const MOST_TIMES: f64 = 9.0;
+/// Of ones, twos and fives.
+const MOST_LOGARITHMIC: usize = 8;
 
 #[derive(Clone, Debug, PartialEq)]
 pub struct Tick {
@@ -34,22 +36,26 @@ pub fn linear(greatest: f64) -> Vec<Tick> {
 /// Ones, twos and fives, or powers of ten alone where those would crowd; both ends are ticks.
 pub fn logarithmic(low: f64, high: f64) -> Vec<Tick> {
     let decades = (low.log10().floor() as i32)..=(high.log10().ceil() as i32);
-    let all: Vec<f64> = decades.flat_map(|power| [1.0, 2.0, 5.0].map(|times| times * 10_f64.powi(power))).collect();
-    let first = all.iter().rposition(|at| *at <= low * 1.000_001).unwrap_or(0);
-    let last = all.iter().position(|at| *at >= high * 0.999_999).unwrap_or(all.len() - 1);
-    let all = &all[first..=last.max(first)];
-    let crowded = all.len() > 9;
-    let ends = [all.first(), all.last()];
-    let kept = all.iter().filter(|at| !crowded || is_power_of_ten(**at) || ends.contains(&Some(at)));
-    let text = |at: f64| match crowded && !is_power_of_ten(at) {
-        true => String::new(),
-        false => fixed(at, usize::try_from(-(at.log10() + 1e-9).floor() as i32).unwrap_or(0)),
-    };
-    kept.map(|at| Tick { at: *at, text: text(*at) }).collect()
+    let all: Vec<f64> =
+        decades.clone().flat_map(|power| [1.0, 2.0, 5.0].map(|times| times * 10_f64.powi(power))).collect();
+    let all = between(&all, low, high);
+    if all.len() <= MOST_LOGARITHMIC {
+        return all.iter().map(|at| power_tick(*at)).collect();
+    }
+    let tens: Vec<f64> = decades.map(|power| 10_f64.powi(power)).collect();
+    between(&tens, low, high).iter().map(|at| power_tick(*at)).collect()
 }
 
-fn is_power_of_ten(value: f64) -> bool {
-    (value.log10() - value.log10().round()).abs() < 1e-6
+/// From the last that is not above the low end to the first that is not below the high one.
+fn between(all: &[f64], low: f64, high: f64) -> &[f64] {
+    let first = all.iter().rposition(|at| *at <= low * 1.000_001).unwrap_or(0);
+    let last = all.iter().position(|at| *at >= high * 0.999_999).unwrap_or(all.len() - 1);
+    &all[first..=last.max(first)]
+}
+
+fn power_tick(at: f64) -> Tick {
+    let decimals = -(at.log10() + 1e-9).floor();
+    Tick { at, text: fixed(at, decimals.max(0.0) as usize) }
 }
 
 pub fn time(seconds: f64) -> Vec<Tick> {
@@ -73,7 +79,7 @@ pub fn percentiles(nines: f64) -> Vec<Tick> {
 /// A quantile in per cent, with the nines that it has.
 pub fn percent(quantile: f64) -> String {
     let nines = -(1.0 - quantile).max(1e-12).log10();
-    let decimals =
-        (nines + 1e-6).floor().max(2.0) as usize - 2 + usize::from(nines.fract() > 0.01 && nines.fract() < 0.99);
+    let broken = nines > 1.01 && (nines - nines.round()).abs() > 0.01;
+    let decimals = (nines + 1e-6).floor().max(2.0) as usize - 2 + usize::from(broken);
     format!("{:.decimals$} %", quantile * 100.0)
 }

@@ -15,6 +15,8 @@ pub struct Topic {
 
 pub enum Range {
     FromZero,
+    /// From 0, of things that come whole.
+    Counts,
     /// Logarithmic where the values are far apart.
     Wide,
 }
@@ -34,9 +36,9 @@ pub const TOPICS: [Topic; 9] = [
         title: "Latency over time",
         note: "End to end, from the intended send time to the last byte; milliseconds",
         series: &[
-            series("p50", |slice| slice.end_to_end.as_ref().map(|of| of.p50), 0).compared(),
-            series("p95", |slice| slice.end_to_end.as_ref().map(|of| of.p95), 1),
             series("p99", |slice| slice.end_to_end.as_ref().map(|of| of.p99), 2).compared(),
+            series("p95", |slice| slice.end_to_end.as_ref().map(|of| of.p95), 0),
+            series("p50", |slice| slice.end_to_end.as_ref().map(|of| of.p50), 3).compared(),
         ],
         range: Range::Wide,
         width: Width::Full,
@@ -47,9 +49,9 @@ pub const TOPICS: [Topic; 9] = [
         title: "Time to first token over time",
         note: "From the intended send time to a stream's first content; milliseconds",
         series: &[
-            series("p50", |slice| slice.ttft.as_ref().map(|of| of.p50), 0).compared(),
-            series("p95", |slice| slice.ttft.as_ref().map(|of| of.p95), 1),
             series("p99", |slice| slice.ttft.as_ref().map(|of| of.p99), 2).compared(),
+            series("p95", |slice| slice.ttft.as_ref().map(|of| of.p95), 0),
+            series("p50", |slice| slice.ttft.as_ref().map(|of| of.p50), 3).compared(),
         ],
         range: Range::Wide,
         width: Width::Full,
@@ -64,7 +66,7 @@ pub const TOPICS: [Topic; 9] = [
             series("answered", |slice| rate(slice, slice.answered), 0).compared(),
         ],
         range: Range::FromZero,
-        width: Width::Half,
+        width: Width::Full,
         empty: "The run has no timeline: it ended before its first slice did.",
     },
     Topic {
@@ -81,7 +83,7 @@ pub const TOPICS: [Topic; 9] = [
         title: "Requests in flight",
         note: "At the end of each slice",
         series: &[series("in flight", |slice| Some(slice.in_flight as f64), 3).compared()],
-        range: Range::FromZero,
+        range: Range::Counts,
         width: Width::Half,
         empty: "The run has no timeline: it ended before its first slice did.",
     },
@@ -117,7 +119,7 @@ pub const TOPICS: [Topic; 9] = [
         title: "Open files of the target",
         note: "File descriptors, at the end of each slice",
         series: &[series("files", |slice| slice.open_files.map(|files| files as f64), 5).compared()],
-        range: Range::FromZero,
+        range: Range::Counts,
         width: Width::Half,
         empty: "The target's process was not named, or could not be read.",
     },
