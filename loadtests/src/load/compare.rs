@@ -1,7 +1,7 @@
 //! Whether a run is better than another, the same, or worse, and where.
 //!
 //! A change is only told where three things hold. The test of Mann and Whitney finds it at a level that is divided by
-//! the number of figures judged (Bonferroni), so that looking at many does not make false alarms; the interval of the
+//! the number of metrics judged (Bonferroni), so that looking at many does not make false alarms; the interval of the
 //! ratio leaves out 1; and the ratio is beyond a minimum effect, since what is certain need not matter.
 //!
 //! Both know that the requests of one second are alike: errors come from a bootstrap over blocks of slices, and where
@@ -21,6 +21,8 @@ mod words;
 pub use command::{Args, Judging};
 pub use figure::{Figure, Quantile};
 pub use judge::{Severity, Verdict};
+
+use std::collections::HashSet;
 
 use serde::Serialize;
 
@@ -61,7 +63,7 @@ pub struct Comparison {
     /// In words: where it became slower, quicker, or worse.
     pub findings: Vec<String>,
     pub rows: Vec<Row>,
-    /// What a figure's p is held against: the options' alpha by the number of figures judged.
+    /// What a figure's p is held against: the options' alpha by the number of metrics judged, of which the quantiles are one.
     pub alpha_each: f64,
     pub options: Options,
 }
@@ -112,11 +114,12 @@ impl Row {
 pub fn compare(before: &Run, after: &Run, options: &Options) -> anyhow::Result<Comparison> {
     let mut evidence = latency::evidence(before, after, options)?;
     evidence.extend(rates::evidence(before, after, options));
-    let judged = evidence.iter().filter(|evidence| evidence.p_value.is_some()).count();
-    let rules = Rules { alpha: options.alpha / judged.max(1) as f64, min_effect: options.min_effect };
+    let judged: HashSet<_> =
+        evidence.iter().filter(|one| one.p_value.is_some()).map(|one| one.figure.metric()).collect();
+    let rules = Rules { alpha: options.alpha / judged.len().max(1) as f64, min_effect: options.min_effect };
     let rows: Vec<Row> = evidence.into_iter().map(|evidence| rules.row(evidence)).collect();
     let mut invalid = usable::reasons(before, after);
-    if judged == 0 {
+    if judged.is_empty() {
         invalid.push("there is too little in common to judge anything by; make the runs longer".to_owned());
     }
     Ok(Comparison {

@@ -61,6 +61,18 @@ impl Quantile {
 }
 
 impl Figure {
+    /// What it is a figure of: the quantiles of one metric move together.
+    pub fn metric(self) -> &'static str {
+        match self {
+            Figure::Latency(metric, _) => metric_name(metric),
+            Figure::Requests => "requests",
+            Figure::Goodput => "goodput",
+            Figure::OutputTokens => "output tokens",
+            Figure::ErrorRate => "errors",
+            Figure::CpuPerRequest => "CPU",
+        }
+    }
+
     pub fn less_is_better(self) -> bool {
         matches!(self, Figure::Latency(..) | Figure::ErrorRate | Figure::CpuPerRequest)
     }

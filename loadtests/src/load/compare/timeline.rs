@@ -6,7 +6,6 @@ use crate::stats::sample::{Sample, rank};
 
 pub struct Timeline {
     bins: Vec<Bin>,
-    slices: usize,
 }
 
 struct Bin {
@@ -25,11 +24,7 @@ impl Timeline {
             .counted()
             .map(|(value, _)| Bin { value, up_to: samples.iter().map(|sample| sample.up_to(value)).collect() })
             .collect();
-        Ok(Timeline { bins, slices: samples.len() })
-    }
-
-    pub fn slices(&self) -> usize {
-        self.slices
+        Ok(Timeline { bins })
     }
 
     /// Of a run that has each slice so many times; none where it has no value.
