@@ -55,6 +55,11 @@ fn load(arguments: &[&str]) -> Output {
     start(arguments).wait_with_output().unwrap()
 }
 
+#[expect(clippy::disallowed_methods, reason = "a test of another process has a thread to itself")]
+fn wait(duration: Duration) {
+    std::thread::sleep(duration);
+}
+
 fn text(output: &Output) -> String {
     String::from_utf8_lossy(&[&output.stdout[..], &output.stderr].concat()).into_owned()
 }
@@ -98,7 +103,7 @@ fn a_target_that_dies_leaves_a_partial_report() {
     let (simulator, folder) = (Simulator::start(&[]), Folder::new("dead"));
     let scenario = folder.scenario(&simulator.url, &format!("{CONSTANT}60"), "");
     let running = start(&["run", &scenario, "--json", &folder.file("run.json")]);
-    std::thread::sleep(Duration::from_millis(1500));
+    wait(Duration::from_millis(1500));
     drop(simulator);
     let output = running.wait_with_output().unwrap();
     assert_eq!(output.status.code(), Some(3), "{}", text(&output));
@@ -114,7 +119,7 @@ fn an_interrupt_leaves_a_partial_report() {
     let (simulator, folder) = (Simulator::start(&["--gap-ms", "300"]), Folder::new("interrupt"));
     let scenario = folder.scenario(&simulator.url, "model = \"closed\"\nusers = 4\nduration_secs = 60", "");
     let running = start(&["run", &scenario, "--json", &folder.file("run.json")]);
-    std::thread::sleep(Duration::from_millis(3500));
+    wait(Duration::from_millis(3500));
     let process = rustix::process::Pid::from_raw(i32::try_from(running.id()).unwrap()).unwrap();
     rustix::process::kill_process(process, rustix::process::Signal::INT).unwrap();
     let output = running.wait_with_output().unwrap();
