@@ -1,5 +1,31 @@
 //! The load tester: scenarios against any OpenAI-compatible endpoint, with verdicts that can be believed.
 
+pub mod arrival;
+pub mod baseline;
+pub mod command;
+pub mod compare;
+pub mod distribution;
+mod drive;
+pub mod ending;
+pub mod engine;
+pub mod fault;
+mod figures;
+pub mod files;
+pub mod history;
+pub mod level;
+pub mod live;
+mod machine;
+pub mod merge;
+pub mod metrics;
 pub mod plan;
+mod process;
+pub mod progress;
+pub mod record;
+pub mod report;
 pub mod result;
 pub mod scenario;
+pub mod search;
+mod stress;
+pub mod synthetic;
+pub mod trace;
+mod turns;

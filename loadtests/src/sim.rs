@@ -4,6 +4,7 @@
 //! knowledge, and both over TLS). What it says is numbered: token `i` of generation `n` reads
 //! `"n.i "`, so that a tester sees every token that a proxy loses, repeats, reorders or crosses.
 
+mod beside;
 mod body;
 mod clock;
 mod control_routes;
@@ -27,6 +28,7 @@ mod simulator;
 mod tls;
 mod tools;
 
+pub use beside::Beside;
 pub use controls::{Controls, Fault};
 pub use ledger::{Counts, Entry, Status};
 pub use options::Options;

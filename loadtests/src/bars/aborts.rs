@@ -118,7 +118,7 @@ async fn leave(options: &Options, target: &Target, departures: &Departures) -> a
         workers.spawn(async move {
             let mut errors = Vec::new();
             while next.fetch_add(1, Ordering::Relaxed) < groups {
-                errors.extend(group(plan, Arc::from(prompt.next()), &departures).await);
+                errors.extend(group(plan, Arc::from(prompt.fresh()), &departures).await);
             }
             errors
         });

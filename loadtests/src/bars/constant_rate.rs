@@ -40,7 +40,7 @@ impl ConstantRate {
         let mut due = start;
         while due < start + duration {
             self.pacer.until(due).await?;
-            let request = self.prompt.next().to_vec();
+            let request = self.prompt.fresh().to_vec();
             requests.spawn(one(self.address, self.idle.pop(), request, due));
             due += self.interval;
             while let Some(done) = requests.try_join_next() {

@@ -116,7 +116,7 @@ async fn client(address: SocketAddr, mut prompt: Prompt, start: Instant, end: In
     let (mut connection, mut answer) = (None, Vec::new());
     while Instant::now() < end {
         let sent = Instant::now();
-        let latency = match once(address, &mut connection, prompt.next(), &mut answer).await {
+        let latency = match once(address, &mut connection, prompt.fresh(), &mut answer).await {
             Ok(()) => sent.elapsed(),
             Err(_) => {
                 share.errors += 1;

@@ -85,7 +85,7 @@ async fn stampede(options: &Options, address: SocketAddr) -> anyhow::Result<Vec<
     let ttft_ms = options.ttft_ms.unwrap_or(500 + options.count as u64 / 3);
     let sim = json!({"tokens": options.tokens, "ttft_ms": ttft_ms, "gap_ms": 2});
     let mut prompt = Prompt::new(&Shape { stream: options.stream, sim, ..Shape::default() });
-    prompt.next();
+    prompt.fresh();
     if options.count <= files::connections() {
         singly(address, options.count, Arc::from(prompt.latest())).await
     } else {

@@ -96,7 +96,7 @@ async fn observe(options: &Options, target: &Target, slow: Slow) -> anyhow::Resu
     let sim = json!({"tokens": options.tokens, "gap_ms": options.gap_ms, "ttft_ms": options.ttft_ms});
     let model = format!("sim-{}", "x".repeat(options.event_bytes.saturating_sub(200)));
     let mut prompt = Prompt::new(&Shape { stream: true, model, sim, ..Shape::default() });
-    let request: Arc<[u8]> = Arc::from(prompt.next());
+    let request: Arc<[u8]> = Arc::from(prompt.fresh());
     let sipped = Arc::new(AtomicUsize::new(0));
     let mut slow_reader = JoinSet::new();
     if slow == Slow::Present {

@@ -128,7 +128,7 @@ async fn load(options: &Options, target: &Target) -> anyhow::Result<(Vec<Stream>
     let count = u32::try_from(options.concurrency)?;
     for (place, connection) in (0..count).zip(connections) {
         let due = start + Duration::from_millis(options.spread_ms.into()) * place / count;
-        readers.spawn(read(connection, prompt.next().to_vec(), due));
+        readers.spawn(read(connection, prompt.fresh().to_vec(), due));
     }
     let (mut streams, mut peak, mut watch) = (Vec::new(), 0.0_f64, tokio::time::interval(WATCH));
     loop {

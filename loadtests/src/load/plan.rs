@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 /// A request and its intended send time, from the beginning of the load (the warm-up included).
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Planned {
     pub at: Duration,
     /// Which of the scenario's requests: a place in `Scenario::requests`.

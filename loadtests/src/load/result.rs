@@ -158,7 +158,7 @@ pub struct Process {
     pub files_per_hour: f64,
 }
 
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Slice {
     /// Since the end of the warm-up; requests belong to the slice of their intended send time.
@@ -196,10 +196,11 @@ pub struct LevelVerdict {
 }
 
 impl Run {
-    /// Complete, believable, whole, and within every service level.
+    /// Complete, believable, answered, whole, and within every service level.
     pub fn passed(&self) -> bool {
         self.cut_short.is_none()
             && self.invalid.is_empty()
+            && self.counts.answered > 0
             && self.integrity.checked == self.integrity.whole
             && self.levels.iter().all(|level| level.met)
     }

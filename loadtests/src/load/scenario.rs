@@ -1,8 +1,32 @@
 //! A scenario: what is sent where, when, with which faults, and the levels of service it is held to.
+//!
+//! Every key stands in `loadtests/SCENARIOS.md`.
 
-use std::path::PathBuf;
+mod kinds;
+pub mod load;
+pub mod number;
+mod overrides;
+mod planning;
+mod read;
+mod request;
+mod table;
+mod target;
+mod written;
+
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+
+pub use load::Load;
+pub use overrides::Overrides;
+pub use planning::Stage;
+pub use read::ScenarioError;
+pub use request::{Kind, Route};
+pub use target::{Simulator, Target};
+
+use super::arrival::Profile;
+use super::fault::{Line, ScriptedFault};
+use super::level::Level;
 
 /// One TOML file.
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -12,83 +36,44 @@ pub struct Scenario {
     /// Of every random draw: the same scenario sends the same at the same times.
     #[serde(default)]
     pub seed: u64,
+    /// Before anything is measured, with the load of its first moments. Of a trace it is the first part.
+    #[serde(default, deserialize_with = "number::amount")]
+    pub warmup_secs: f64,
+    /// Of the timeline; where left out 1, and 60 for an endurance run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub slice_secs: Option<number::Positive>,
+    /// What every run must hold: `p95_ttft_ms <= 500`.
+    #[serde(default)]
+    pub levels: Vec<Level>,
+    /// Faults in words: `at 10s: simulator stalls for 5s`.
+    #[serde(default)]
+    pub script: Vec<Line>,
     pub target: Target,
+    /// The model server that faults are played on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub simulator: Option<Simulator>,
+    pub load: Load,
     /// A mix; each arrival draws one by weight.
     pub requests: Vec<Kind>,
-    /// Before anything is measured, with the load of its first moments.
-    #[serde(default)]
-    pub warmup_secs: f64,
+    /// Faults in the simulator's own words, beside those of the script.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub faults: Vec<ScriptedFault>,
 }
 
-#[derive(Clone, Debug, Deserialize, Serialize)]
-#[serde(deny_unknown_fields)]
-pub struct Target {
-    /// `http://host:port` or `https://host`, with or without a path before `/v1`.
-    pub url: String,
-    #[serde(default = "model")]
-    pub model: String,
-    /// The environment variable that holds the key; the key itself never stands in a file.
-    pub api_key_env: Option<String>,
-    /// Authorities for https beside the system's.
-    pub ca_file: Option<PathBuf>,
-    /// Its process on this machine, whose CPU, memory and files are measured.
-    pub pid: Option<u32>,
-    #[serde(default = "timeout")]
-    pub timeout_secs: f64,
+impl Scenario {
+    /// How long a slice of the timeline is.
+    pub fn slice(&self) -> Duration {
+        match (self.slice_secs, self.load.profile()) {
+            (Some(seconds), _) => seconds.seconds(),
+            (None, Some(Profile::Endurance(_))) => Duration::from_secs(60),
+            (None, _) => Duration::from_secs(1),
+        }
+    }
+
+    pub fn warmup(&self) -> Duration {
+        Duration::from_secs_f64(self.warmup_secs)
+    }
 }
 
-#[derive(Clone, Debug, Deserialize, Serialize)]
-#[serde(deny_unknown_fields)]
-pub struct Kind {
-    #[serde(default = "one")]
-    pub weight: f64,
-    #[serde(default)]
-    pub route: Route,
-    #[serde(default)]
-    pub stream: bool,
-    /// Bytes of the body, about; or instead:
-    pub body_bytes: Option<usize>,
-    pub input_tokens: Option<u32>,
-    /// The request's `max_tokens`.
-    pub output_tokens: Option<u32>,
-    /// The simulator's own controls, as they stand in the body.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub sim: Option<serde_json::Value>,
-    /// What counts as answered.
-    #[serde(default = "ok")]
-    pub expect_status: u16,
-    /// Whether the body must differ from every other; otherwise all of a kind are equal.
-    #[serde(default = "yes")]
-    pub unique: bool,
-}
-
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Route {
-    #[default]
-    Chat,
-    Completions,
-    Embeddings,
-    /// A body that is no JSON.
-    Malformed,
-}
-
-fn model() -> String {
-    "sim".to_owned()
-}
-
-const fn timeout() -> f64 {
-    60.0
-}
-
-const fn one() -> f64 {
-    1.0
-}
-
-const fn ok() -> u16 {
-    200
-}
-
-const fn yes() -> bool {
-    true
-}
+#[cfg(test)]
+mod tests;

@@ -4,16 +4,16 @@ use std::io;
 use std::net::SocketAddr;
 
 use bytes::BytesMut;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
 
 use super::body::{Body, broken};
+use super::transport::Transport;
 
 const MOST_HEADERS: usize = 64;
 const LONGEST_HEAD: usize = 64 * 1024;
 
 pub struct Connection {
-    stream: TcpStream,
+    stream: Transport,
     /// What came and belongs to nobody yet.
     input: BytesMut,
 }
@@ -23,6 +23,27 @@ pub struct Head {
     pub body: Body,
     /// Whether the connection serves another request after this one.
     pub keeps: bool,
+    pub retry_after: RetryAfter,
+    /// Whether it tells the number of one of the simulator's generations.
+    pub simulated: bool,
+}
+
+/// When a refused client may come again, as far as the form of it goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RetryAfter {
+    Absent,
+    /// A number of seconds or an HTTP date.
+    Given,
+    Malformed,
+}
+
+impl RetryAfter {
+    fn read(value: &[u8]) -> RetryAfter {
+        let text = value.trim_ascii();
+        let seconds = !text.is_empty() && text.iter().all(u8::is_ascii_digit);
+        let date = || std::str::from_utf8(text).is_ok_and(|text| jiff::fmt::rfc2822::parse(text).is_ok());
+        if seconds || date() { RetryAfter::Given } else { RetryAfter::Malformed }
+    }
 }
 
 /// A whole answer.
@@ -36,7 +57,11 @@ impl Connection {
     pub async fn open(address: SocketAddr) -> io::Result<Connection> {
         let stream = TcpStream::connect(address).await?;
         stream.set_nodelay(true)?;
-        Ok(Connection { stream, input: BytesMut::with_capacity(16 * 1024) })
+        Ok(Connection::over(Transport::Plain(stream)))
+    }
+
+    pub fn over(stream: Transport) -> Connection {
+        Connection { stream, input: BytesMut::with_capacity(16 * 1024) }
     }
 
     /// With a receive buffer of about this many bytes, so that the sender soon feels a slow reader.
@@ -44,7 +69,7 @@ impl Connection {
         let socket = TcpSocket::new_v4()?;
         socket.set_recv_buffer_size(bytes)?;
         let stream = socket.connect(address).await?;
-        Ok(Connection { stream, input: BytesMut::new() })
+        Ok(Connection { stream: Transport::Plain(stream), input: BytesMut::new() })
     }
 
     pub async fn send(&mut self, request: &[u8]) -> io::Result<()> {
@@ -56,10 +81,19 @@ impl Connection {
         self.stream.read(buffer).await
     }
 
+    /// Whether nothing has come since the last answer.
+    pub fn is_silent(&self) -> bool {
+        self.input.is_empty()
+    }
+
     pub async fn head(&mut self) -> io::Result<Head> {
         loop {
             if let Some((used, head)) = parse(&self.input)? {
                 drop(self.input.split_to(used));
+                // An interim answer has no body, and the real one follows.
+                if (100..200).contains(&head.status) {
+                    continue;
+                }
                 return Ok(head);
             }
             if self.input.len() > LONGEST_HEAD {
@@ -109,6 +143,7 @@ fn parse(input: &[u8]) -> io::Result<Option<(usize, Head)>> {
     let parsed = response.parse(input).map_err(|_| broken("no HTTP response"))?;
     let httparse::Status::Complete(used) = parsed else { return Ok(None) };
     let (mut body, mut keeps) = (Body::UntilClose, true);
+    let (mut retry_after, mut simulated) = (RetryAfter::Absent, false);
     for header in response.headers.iter() {
         if header.name.eq_ignore_ascii_case("content-length") && body == Body::UntilClose {
             let length = std::str::from_utf8(header.value).ok().and_then(|text| text.parse().ok());
@@ -117,9 +152,16 @@ fn parse(input: &[u8]) -> io::Result<Option<(usize, Head)>> {
             body = Body::Chunks;
         } else if header.name.eq_ignore_ascii_case("connection") {
             keeps = !header.value.eq_ignore_ascii_case(b"close");
+        } else if header.name.eq_ignore_ascii_case("retry-after") {
+            retry_after = RetryAfter::read(header.value);
+        } else if header.name.eq_ignore_ascii_case("x-sim-generation") {
+            simulated = true;
         }
     }
-    Ok(Some((used, Head { status: response.code.unwrap_or(0), body, keeps })))
+    if matches!(response.code, Some(204 | 304)) {
+        body = Body::Length(0);
+    }
+    Ok(Some((used, Head { status: response.code.unwrap_or(0), body, keeps, retry_after, simulated })))
 }
 
 #[cfg(test)]
@@ -135,5 +177,15 @@ mod tests {
         assert_eq!(head(chunked), Some((503, Body::Chunks, false)));
         assert_eq!(head("HTTP/1.0 200 OK\r\n\r\n"), Some((200, Body::UntilClose, true)));
         assert_eq!(head("HTTP/1.1 200 OK\r\ncontent-le"), None, "half a head is none");
+    }
+
+    #[test]
+    fn a_time_to_come_again_is_seconds_or_a_date() {
+        for given in ["0", "120", " 7 ", "Sun, 06 Nov 1994 08:49:37 GMT"] {
+            assert_eq!(RetryAfter::read(given.as_bytes()), RetryAfter::Given, "{given}");
+        }
+        for malformed in ["", "-1", "1.5", "soon", "2026-01-01"] {
+            assert_eq!(RetryAfter::read(malformed.as_bytes()), RetryAfter::Malformed, "{malformed}");
+        }
     }
 }

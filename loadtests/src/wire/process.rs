@@ -27,6 +27,12 @@ pub fn resident_mib(process: u32) -> anyhow::Result<f64> {
     Ok(kib / 1024.0)
 }
 
+/// Open files, connections among them; an error where the process is somebody else's.
+pub fn open_files(process: u32) -> anyhow::Result<u64> {
+    let files = std::fs::read_dir(format!("/proc/{process}/fd"));
+    Ok(files.with_context(|| format!("the files of process {process} cannot be read"))?.count() as u64)
+}
+
 /// The CPU that a target uses from here on.
 pub struct Meter {
     process: Option<u32>,

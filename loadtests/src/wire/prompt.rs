@@ -1,56 +1,21 @@
-//! Chat requests of a given size, each of them unique, at the cost of writing one number.
+//! Requests of a given size, each of them unique, at the cost of writing one number.
 //!
 //! A request is built once, head and all; asked for the next one, it is the same bytes with another
 //! number in the last user message. The numbers are counted over the whole process, and a random word
 //! beside them keeps two processes apart.
 
+pub mod composer;
+mod text;
+
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use serde_json::{Value, json};
 
+use text::prose;
+
 /// The next request's number.
 static NEXT: AtomicU64 = AtomicU64::new(1);
 
-const WORDS: &[&str] = &[
-    "the",
-    "a",
-    "server",
-    "of",
-    "and",
-    "to",
-    "answer",
-    "question",
-    "in",
-    "that",
-    "model",
-    "which",
-    "please",
-    "explain",
-    "how",
-    "request",
-    "stream",
-    "with",
-    "for",
-    "token",
-    "summarise",
-    "between",
-    "paragraph",
-    "customer",
-    "invoice",
-    "is",
-    "was",
-    "because",
-    "latency",
-    "table",
-    "following",
-    "document",
-    "naïve",
-    "café",
-    "first",
-    "second",
-    "each",
-    "list",
-];
 /// As many bytes of text go into one message before the next begins.
 const MESSAGE: usize = 4096;
 const DIGITS: usize = 20;
@@ -58,17 +23,51 @@ const DIGITS: usize = 20;
 /// What every request of a kind has in common.
 #[derive(Clone, Debug)]
 pub struct Shape {
+    pub form: Form,
     /// Bytes of the body, about.
     pub size: usize,
     pub stream: bool,
+    /// Whether a stream is asked to tell at its end how many tokens it had.
+    pub usage: bool,
     pub model: String,
+    /// The request's `max_tokens`. Without it, 16; but none beside the simulator's controls, because its own count of
+    /// tokens only holds where the request sets no limit.
+    pub output_tokens: Option<u32>,
     /// The simulator's controls.
     pub sim: Value,
 }
 
+/// What is asked for; each has a route of its own, but for the malformed body, which is a chat's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    Chat,
+    Completions,
+    Embeddings,
+    /// A chat without its last bracket.
+    Malformed,
+}
+
+impl Form {
+    pub fn path(self) -> &'static str {
+        match self {
+            Form::Chat | Form::Malformed => "/v1/chat/completions",
+            Form::Completions => "/v1/completions",
+            Form::Embeddings => "/v1/embeddings",
+        }
+    }
+}
+
 impl Default for Shape {
     fn default() -> Shape {
-        Shape { size: 1024, stream: false, model: "sim".to_owned(), sim: Value::Null }
+        Shape {
+            form: Form::Chat,
+            size: 1024,
+            stream: false,
+            usage: false,
+            model: "sim".to_owned(),
+            output_tokens: None,
+            sim: Value::Null,
+        }
     }
 }
 
@@ -80,25 +79,28 @@ pub struct Prompt {
 }
 
 impl Prompt {
+    /// For a server that needs no credentials and does not care for its name.
     pub fn new(shape: &Shape) -> Prompt {
+        let head = "POST /v1/chat/completions HTTP/1.1\r\nhost: load\r\nuser-agent: outrigger-bars\r\n\
+                    accept: */*\r\ncontent-type: application/json\r\ncontent-length: ";
+        Prompt::under(head, shape)
+    }
+
+    /// Under a head that lacks only the digits of its content-length and its end.
+    pub fn under(head: &str, shape: &Shape) -> Prompt {
         let placeholder = "#".repeat(DIGITS);
         let nonce = fastrand::u32(..);
         let opening = format!("Request {placeholder}-{nonce:08x}: ");
         let text = shape.size.saturating_sub(envelope(shape, &opening, 0).len());
         let body = envelope(shape, &opening, text);
-        let head = format!(
-            "POST /v1/chat/completions HTTP/1.1\r\nhost: load\r\nuser-agent: outrigger-bars\r\n\
-             accept: */*\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n",
-            body.len()
-        );
+        let head = format!("{head}{}\r\n\r\n", body.len());
         let number = head.len() + body.find(&placeholder).unwrap_or(0);
         Prompt { body: head.len(), number, request: [head.into_bytes(), body.into_bytes()].concat() }
     }
 
     /// A request that nobody has sent yet.
-    pub fn next(&mut self) -> &[u8] {
-        let number = NEXT.fetch_add(1, Ordering::Relaxed);
-        self.request[self.number..self.number + DIGITS].copy_from_slice(format!("{number:0DIGITS$}").as_bytes());
+    pub fn fresh(&mut self) -> &[u8] {
+        write_number(&mut self.request[self.number..self.number + DIGITS]);
         &self.request
     }
 
@@ -113,81 +115,62 @@ impl Prompt {
     }
 }
 
+/// Writes the next request's number, padded with zeros.
+fn write_number(digits: &mut [u8]) {
+    let mut number = NEXT.fetch_add(1, Ordering::Relaxed);
+    for digit in digits.iter_mut().rev() {
+        *digit = b'0' + (number % 10) as u8;
+        number /= 10;
+    }
+}
+
 fn envelope(shape: &Shape, opening: &str, text: usize) -> String {
     let mut words = fastrand::Rng::with_seed(shape.size as u64);
+    match shape.form {
+        Form::Chat | Form::Malformed => body(shape, "messages", messages(&mut words, opening, text)),
+        Form::Completions => body(shape, "prompt", json!(format!("{opening}{}", prose(&mut words, text)))),
+        Form::Embeddings => body(shape, "input", json!(format!("{opening}{}", prose(&mut words, text)))),
+    }
+}
+
+/// A conversation, the question last.
+fn messages(words: &mut fastrand::Rng, opening: &str, text: usize) -> Value {
     let mut messages = vec![json!({"role": "system", "content": "You are a helpful assistant.\nAnswer \"briefly\"."})];
     let mut left = text;
     while left > MESSAGE {
         let role = if messages.len() % 2 == 1 { "user" } else { "assistant" };
-        let message = json!({"role": role, "content": prose(&mut words, MESSAGE)});
+        let message = json!({"role": role, "content": prose(words, MESSAGE)});
         // The comma between two messages counts too.
         left = left.saturating_sub(message.to_string().len() + 1);
         messages.push(message);
     }
-    messages.push(json!({"role": "user", "content": format!("{opening}{}", prose(&mut words, left))}));
-    let mut body = json!({
-        "model": shape.model, "messages": messages, "stream": shape.stream, "max_tokens": 16, "temperature": 0.7,
-    });
-    if let (Some(fields), false) = (body.as_object_mut(), shape.sim.is_null()) {
-        // The simulator's own count of tokens only holds where the request sets no limit.
-        fields.remove("max_tokens");
-        fields.insert("sim".to_owned(), shape.sim.clone());
-    }
-    body.to_string()
+    messages.push(json!({"role": "user", "content": format!("{opening}{}", prose(words, left))}));
+    messages.into()
 }
 
-/// Words of a seeded draw, with quotes and line ends as people write them; of this length once escaped, about.
-fn prose(words: &mut fastrand::Rng, length: usize) -> String {
-    let (mut text, mut escaped) = (String::with_capacity(length), 0);
-    while escaped < length {
-        let word = WORDS[words.usize(..WORDS.len())];
-        let piece = match words.u8(..24) {
-            0 => format!("\"{word}\" "),
-            1 => format!("{word}.\n"),
-            _ => format!("{word} "),
-        };
-        escaped += piece.len() + piece.matches(['"', '\n']).count();
-        text.push_str(&piece);
+/// The whole body around what it asks.
+fn body(shape: &Shape, name: &str, question: Value) -> String {
+    let mut body = json!({"model": shape.model, name: question});
+    if shape.form != Form::Embeddings {
+        body["stream"] = json!(shape.stream);
+        body["temperature"] = json!(0.7);
+        let limit = shape.output_tokens.or(shape.sim.is_null().then_some(16));
+        if let Some(limit) = limit {
+            body["max_tokens"] = json!(limit);
+        }
+        if shape.stream && shape.usage {
+            body["stream_options"] = json!({"include_usage": true});
+        }
+    }
+    if !shape.sim.is_null() {
+        body["sim"] = shape.sim.clone();
+    }
+    let mut text = body.to_string();
+    if shape.form == Form::Malformed {
+        text.pop();
     }
     text
 }
 
 #[cfg(test)]
-mod tests {
-    use std::collections::HashSet;
-
-    use super::*;
-
-    #[test]
-    fn every_body_is_unique_and_json() {
-        let mut prompts = [Prompt::new(&Shape::default()), Prompt::new(&Shape::default())];
-        let mut seen = HashSet::new();
-        for _ in 0..500 {
-            for prompt in &mut prompts {
-                prompt.next();
-                serde_json::from_slice::<Value>(prompt.body()).expect("JSON");
-                assert!(seen.insert(prompt.body().to_vec()), "a body came twice");
-            }
-        }
-    }
-
-    #[test]
-    fn a_body_has_about_the_size_asked_for() {
-        for size in [512, 1024, 32 * 1024, 256 * 1024] {
-            let mut prompt = Prompt::new(&Shape { size, ..Shape::default() });
-            let request = String::from_utf8(prompt.next().to_vec()).expect("text");
-            let length = prompt.body().len();
-            assert!(length.abs_diff(size) <= 16.max(size / 50), "{length} for {size}");
-            assert!(request.contains(&format!("content-length: {length}\r\n\r\n{{")), "the head tells the length");
-            assert!(request.contains("\\n") && request.contains("\\\""), "escapes are in it");
-        }
-    }
-
-    #[test]
-    fn controls_travel_in_the_body() {
-        let mut prompt = Prompt::new(&Shape { sim: json!({"tokens": 3}), ..Shape::default() });
-        prompt.next();
-        let body: Value = serde_json::from_slice(prompt.body()).unwrap();
-        assert_eq!(body["sim"]["tokens"], 3);
-    }
-}
+mod tests;

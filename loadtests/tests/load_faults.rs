@@ -1,0 +1,102 @@
+//! Planted faults through the whole engine, over TCP: each is found, each under its own name, and nothing else is.
+
+#[path = "load_faults/server.rs"]
+mod server;
+
+use std::path::Path;
+use std::time::Duration;
+
+use outrigger_loadtests::load::engine::{self, Ending, Settings};
+use outrigger_loadtests::load::plan::{Plan, Planned};
+use outrigger_loadtests::load::result::{Integrity, Run};
+use outrigger_loadtests::load::scenario::Scenario;
+
+use server::{FaultyServer, Plant};
+
+const STREAMS: u64 = 100;
+
+async fn run(server: &FaultyServer, streams: u64, every: Duration) -> Run {
+    let text = format!(
+        "name = \"faults\"\n[target]\nurl = \"{}\"\ntimeout_secs = 5\n[load]\nmodel = \"closed\"\nusers = 1\n\
+         duration_secs = 1\n[[requests]]\nstream = true\nbody_bytes = 300",
+        server.url
+    );
+    // Its plan is not used: here every stream has its own moment.
+    let scenario = Scenario::parse(&text, Path::new("faults.toml")).unwrap();
+    let planned = move |number: u64| Planned { at: every * u32::try_from(number).unwrap(), ..Planned::default() };
+    let plan = Plan::Open(Box::new((0..streams).map(planned)));
+    let finished = engine::run(&scenario, plan, Settings::default(), &mut ()).await.unwrap();
+    assert_eq!(finished.ending, Ending::Complete);
+    finished.run
+}
+
+async fn planted(plant: Plant) -> Run {
+    let server = FaultyServer::start(plant, 20).await;
+    run(&server, STREAMS, Duration::from_millis(2)).await
+}
+
+/// All of them are found as this, and as nothing else.
+fn assert_found(run: &Run, error: &str, count: fn(&Integrity) -> u64) {
+    assert_eq!(run.errors.get(error), Some(&STREAMS), "{error}: {:?}", run.errors);
+    let Integrity { checked, whole, .. } = run.integrity;
+    assert_eq!((count(&run.integrity), checked, whole), (STREAMS, STREAMS, 0), "{:?}", run.integrity);
+    assert!(!run.passed(), "such a run is no good");
+}
+
+#[tokio::test]
+async fn a_dropped_event_is_found() {
+    assert_found(&planted(Plant::Drop).await, "integrity_lost", |found| found.lost);
+}
+
+#[tokio::test]
+async fn a_repeated_event_is_found() {
+    assert_found(&planted(Plant::Repeat).await, "integrity_repeated", |found| found.repeated);
+}
+
+#[tokio::test]
+async fn reordered_events_are_found() {
+    assert_found(&planted(Plant::Reorder).await, "integrity_reordered", |found| found.reordered);
+}
+
+#[tokio::test]
+async fn a_stream_that_is_cut_is_found() {
+    assert_found(&planted(Plant::Cut).await, "truncated", |found| found.truncated);
+}
+
+#[tokio::test]
+async fn streams_that_are_crossed_are_found() {
+    assert_found(&planted(Plant::Cross).await, "integrity_crossed", |found| found.crossed);
+}
+
+#[tokio::test]
+async fn a_text_that_is_changed_is_found() {
+    assert_found(&planted(Plant::Change).await, "integrity_hash_mismatch", |found| found.hash_mismatch);
+}
+
+/// A server that numbers nothing: its streams are not checked, and a cut one is found all the same.
+#[tokio::test]
+async fn without_marks_nothing_is_checked() {
+    let run = planted(Plant::Unmarked).await;
+    assert_eq!((run.counts.answered, run.integrity.checked), (STREAMS, 0), "{:?}", run.errors);
+    assert!(run.passed(), "{run:?}");
+}
+
+async fn clean(streams: u64, tokens: u64) {
+    let server = FaultyServer::start(Plant::Nothing, tokens).await;
+    let run = run(&server, streams, Duration::from_micros(500)).await;
+    let Integrity { checked, whole, .. } = run.integrity;
+    assert_eq!((checked, whole, run.counts.failed), (streams, streams, 0), "{:?}", run.errors);
+    assert_eq!(run.counts.output_tokens, streams * tokens);
+}
+
+#[tokio::test]
+async fn a_hundred_thousand_clean_events_raise_no_alarm() {
+    clean(1000, 100).await;
+}
+
+/// `cargo test --release --test load_faults -- --ignored`
+#[tokio::test]
+#[ignore = "the bar's million; it takes half a minute"]
+async fn a_million_clean_events_raise_no_alarm() {
+    clean(10_000, 100).await;
+}
