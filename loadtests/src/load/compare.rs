@@ -45,7 +45,7 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Options {
-        Options { min_effect: 0.015, confidence: 0.99, alpha: 0.01, replicates: 1000, seed: 0 }
+        Options { min_effect: 0.015, confidence: 0.99, alpha: 0.005, replicates: 1000, seed: 0 }
     }
 }
 

@@ -52,7 +52,14 @@ impl Blocks {
         // Resamples vary less than new runs would, as a variance divided by n does: by the one block that is given away.
         let (slices, length) = (self.slices as f64, self.length as f64);
         let correction = slices / (slices - length);
-        Variances { variances: spreads.map(|spread| spread.variance() * correction), freedom: slices / length - 1.0 }
+        Variances { variances: spreads.map(|spread| spread.variance() * correction), freedom: self.freedom() }
+    }
+
+    /// Blocks that overlap make a variance whose own variance is two thirds of what separate ones make (Künsch 1989),
+    /// as if there were half as many again; never more than there are slices.
+    fn freedom(self) -> f64 {
+        let (slices, length) = (self.slices as f64, self.length as f64);
+        (1.5 * slices / length).min(slices) - 1.0
     }
 
     fn draw(self, generator: &mut Xoshiro256PlusPlus, times: &mut [u32]) {
@@ -119,5 +126,6 @@ mod tests {
             assert_eq!(times.iter().sum::<u32>(), 10);
         }
         assert_eq!(Blocks::new(FEWEST - 1), None, "too few");
+        assert_eq!(blocks.freedom(), 6.5, "five blocks of two, and half as many again");
     }
 }

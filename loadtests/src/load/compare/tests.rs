@@ -87,7 +87,7 @@ fn the_same_is_stable_and_all_figures_are_judged() {
     assert_eq!(comparison.verdict, Verdict::Stable, "{comparison}");
     assert_eq!((comparison.severity, comparison.worst(), comparison.findings.len()), (None, None, 0));
     assert_eq!(comparison.rows.iter().filter(|row| row.verdict.is_some()).count(), 6 * 3 + 5, "{comparison}");
-    assert_eq!(comparison.alpha_each, 0.01 / 11.0, "six metrics of time and five of counts");
+    assert_eq!(comparison.alpha_each, 0.005 / 11.0, "six metrics of time and five of counts");
 }
 
 #[test]
