@@ -71,6 +71,10 @@ where
             Side::Beyond => {
                 beyond = true;
                 searches.push(bounds.max);
+                // To search again would only say it again.
+                if searches.len() == 1 {
+                    break;
+                }
             }
             // A limit below the least has no place among those that were found.
             Side::Below => break,
