@@ -74,6 +74,11 @@ const METRICS: [(&str, Metric); 7] = [
 ];
 
 impl Measure {
+    /// Whether only a load with a schedule has it.
+    pub fn is_of_the_schedule(self) -> bool {
+        matches!(self, Measure::Latency(_, Metric::ScheduleLag))
+    }
+
     /// None where the run has nothing to measure it by.
     pub fn of(self, run: &Run) -> Option<f64> {
         let process = |value: fn(&Process) -> f64| run.process.as_ref().map(value);

@@ -72,6 +72,12 @@ impl Scenario {
                 return Some((format!("requests.{place}.{key}"), message));
             }
         }
+        if matches!(self.load, Load::Closed(_))
+            && let Some(place) = self.levels.iter().position(|level| level.measure().is_of_the_schedule())
+        {
+            let message = "a closed loop has no schedule that it could lag behind".to_owned();
+            return Some((format!("levels.{place}"), message));
+        }
         if !["http://", "https://"].iter().any(|scheme| self.target.url.starts_with(scheme)) {
             return own("target.url", format!("`{}` begins neither with http:// nor with https://", self.target.url));
         }

@@ -148,6 +148,14 @@ fn a_load_that_cannot_be_is_refused() {
 }
 
 #[test]
+fn a_closed_loop_is_not_held_to_a_schedule() {
+    let text = text("model = \"closed\"\nusers = 1\nduration_secs = 1");
+    let held = text.replacen("[target]", "levels = [\"error_rate <= 0\", \"p99_schedule_lag_ms <= 10\"]\n[target]", 1);
+    assert!(Scenario::parse(&text, Path::new("test.toml")).is_ok());
+    assert!(refused(&held).contains("test.toml:2: levels.1: a closed loop has no schedule"), "{}", refused(&held));
+}
+
+#[test]
 fn the_warm_up_goes_before_the_profile() {
     let load = "model = \"constant\"\nprofile = \"spike\"\nbase = 10\nat_secs = 2\nfor_secs = 1\nduration_secs = 5";
     let scenario = Scenario { warmup_secs: 3.0, ..parse(load).unwrap() };
