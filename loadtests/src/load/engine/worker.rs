@@ -15,8 +15,8 @@ use super::requests::{Expectation, Requests};
 use crate::load::plan::{Planned, Users};
 use crate::load::record::Shared;
 
-/// Between looks at the sockets and the clock, so many tasks run: the default of 61 lets a burst of streams make the
-/// next request late.
+/// Between looks at the sockets and the clock, so many tasks of an open loop run: the default of 61 lets a burst of
+/// streams make the next request late. A closed loop has no schedule, and each look costs it throughput.
 const TASKS_A_LOOK: u32 = 16;
 
 pub struct Worker {
@@ -81,7 +81,10 @@ impl Worker {
     /// Works on the calling thread until the plan is done, or stopped, and every stream is checked.
     pub fn work(self, work: Work) -> anyhow::Result<()> {
         let mut builder = tokio::runtime::Builder::new_current_thread();
-        let runtime = builder.enable_all().event_interval(TASKS_A_LOOK).build()?;
+        if matches!(work, Work::Open(_)) {
+            builder.event_interval(TASKS_A_LOOK);
+        }
+        let runtime = builder.enable_all().build()?;
         let hand = Arc::new(Hand {
             start: self.start,
             course: self.course,
