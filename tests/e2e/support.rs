@@ -140,7 +140,7 @@ impl Outrigger {
     }
 
     async fn until_ready(&self) {
-        let until = Instant::now() + Duration::from_secs(20);
+        let until = Instant::now() + Duration::from_secs(60);
         loop {
             if TcpStream::connect(self.admin).await.is_ok() && get(self.admin, "/readyz").await.status == StatusCode::OK
             {
