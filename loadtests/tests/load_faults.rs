@@ -81,22 +81,12 @@ async fn without_marks_nothing_is_checked() {
     assert!(run.passed(), "{run:?}");
 }
 
-async fn clean(streams: u64, tokens: u64) {
+#[tokio::test]
+async fn a_million_clean_events_raise_no_alarm() {
+    let (streams, tokens) = (10_000, 100);
     let server = FaultyServer::start(Plant::Nothing, tokens).await;
     let run = run(&server, streams, Duration::from_micros(500)).await;
     let Integrity { checked, whole, .. } = run.integrity;
     assert_eq!((checked, whole, run.counts.failed), (streams, streams, 0), "{:?}", run.errors);
     assert_eq!(run.counts.output_tokens, streams * tokens);
-}
-
-#[tokio::test]
-async fn a_hundred_thousand_clean_events_raise_no_alarm() {
-    clean(1000, 100).await;
-}
-
-/// `cargo test --release --test load_faults -- --ignored`
-#[tokio::test]
-#[ignore = "the bar's million; it takes half a minute"]
-async fn a_million_clean_events_raise_no_alarm() {
-    clean(10_000, 100).await;
 }

@@ -10,11 +10,10 @@ use tokio::time::{Instant, sleep_until};
 use super::latencies::Latencies;
 use super::limit::Limit;
 use super::report::{Bar, Report};
-use super::rounds::{Rounds, order};
+use super::rounds::{Compared, Rounds, order};
 use crate::wire::connection::Connection;
 use crate::wire::process::Meter;
 use crate::wire::prompt::{Prompt, Shape};
-use crate::wire::target::Target;
 
 const RATE: &str = "requests/s";
 const CPU: &str = "CPU us a request";
@@ -22,12 +21,8 @@ const ERRORS: &str = "errors";
 
 #[derive(Debug, Args)]
 pub struct Options {
-    /// NAME=URL[,PID]; repeat it.
-    #[arg(long = "target", required = true)]
-    targets: Vec<Target>,
-    /// The target that ratios refer to.
-    #[arg(long)]
-    base: Option<String>,
+    #[command(flatten)]
+    compared: Compared,
     /// Bytes of each body, about.
     #[arg(long, default_value_t = 1024)]
     size: usize,
@@ -53,29 +48,29 @@ pub struct Options {
 }
 
 pub async fn run(options: &Options) -> anyhow::Result<Report> {
-    let mut rounds = Rounds::new(&options.targets, options.base.as_deref())?;
+    let mut rounds = Rounds::new(&options.compared.targets, options.compared.base.as_deref())?;
     let mut errors = 0;
     for round in 0..options.rounds {
-        for place in order(round, options.targets.len()) {
+        for place in order(round, options.compared.targets.len()) {
             errors += measure(options, place, &mut rounds).await?;
         }
     }
     let mut report = Report::new("cost", &rounds);
     report.bar(Bar::exactly("errors".to_owned(), errors, 0));
     for limit in &options.max_cpu_ratio {
-        report.bar(limit.ratio_at_most(&rounds, CPU, &options.targets)?);
+        report.bar(limit.ratio_at_most(&rounds, CPU, &options.compared.targets)?);
     }
     for limit in &options.min_rate_ratio {
-        report.bar(limit.ratio_at_least(&rounds, RATE, &options.targets)?);
+        report.bar(limit.ratio_at_least(&rounds, RATE, &options.compared.targets)?);
     }
     for limit in &options.max_cpu {
-        report.bar(limit.at_most(&rounds, CPU, &options.targets)?);
+        report.bar(limit.at_most(&rounds, CPU, &options.compared.targets)?);
     }
     Ok(report)
 }
 
 async fn measure(options: &Options, place: usize, rounds: &mut Rounds) -> anyhow::Result<u64> {
-    let target = &options.targets[place];
+    let target = &options.compared.targets[place];
     let start = Instant::now() + Duration::from_secs_f64(options.warmup_seconds);
     let end = start + Duration::from_secs_f64(options.seconds);
     let prompt = Prompt::new(&Shape { size: options.size, ..Shape::default() });

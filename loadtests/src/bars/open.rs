@@ -11,10 +11,10 @@ use super::constant_rate::ConstantRate;
 use super::latencies::Latencies;
 use super::limit::Limit;
 use super::report::{Bar, Report};
-use super::rounds::{Rounds, order};
+use super::rounds::{Compared, Rounds, order};
 use crate::wire::process::Meter;
 use crate::wire::prompt::Shape;
-use crate::wire::target::{Target, place};
+use crate::wire::target::place;
 
 const ADDED: [&str; 2] = ["added p50 us", "added p99 us"];
 const ABSOLUTE: [&str; 2] = ["latency p50 us", "latency p99 us"];
@@ -23,12 +23,8 @@ const MOST_LAG_US: f64 = 10_000.0;
 
 #[derive(Debug, Args)]
 pub struct Options {
-    /// NAME=URL[,PID]; repeat it.
-    #[arg(long = "target", required = true)]
-    targets: Vec<Target>,
-    /// The target that ratios refer to, and that added latency is added to.
-    #[arg(long)]
-    base: Option<String>,
+    #[command(flatten)]
+    compared: Compared,
     /// Requests a second.
     #[arg(long, default_value_t = 200.0)]
     rate: f64,
@@ -48,39 +44,26 @@ pub struct Options {
 }
 
 pub async fn run(options: &Options) -> anyhow::Result<Report> {
-    let mut rounds = Rounds::new(&options.targets, options.base.as_deref())?;
+    let mut rounds = Rounds::new(&options.compared.targets, options.compared.base.as_deref())?;
     let (mut errors, mut lag) = (0, 0.0_f64);
     for round in 0..options.rounds {
-        for place in order(round, options.targets.len()) {
+        for place in order(round, options.compared.targets.len()) {
             let outcome = measure(options, place, &mut rounds).await?;
             errors += outcome.errors;
             lag = lag.max(outcome.lag_p99_us);
         }
-        add(&mut rounds, options.targets.len());
+        rounds.record_added(ABSOLUTE, ADDED);
     }
     let mut report = Report::new("open", &rounds);
     report.bar(Bar::exactly("errors".to_owned(), errors, 0));
     report.bar(Bar::at_most("schedule lag p99 us, worst round".to_owned(), Some(lag), MOST_LAG_US));
     for limit in &options.max_added_ratio {
         for metric in ADDED {
-            place(&options.targets, limit.target())?;
-            report.bar(limit.ratio_at_most(&rounds, metric, &options.targets)?);
+            place(&options.compared.targets, limit.target())?;
+            report.bar(limit.ratio_at_most(&rounds, metric, &options.compared.targets)?);
         }
     }
     Ok(report)
-}
-
-/// What this round adds to the base's latency.
-fn add(rounds: &mut Rounds, targets: usize) {
-    let Some(base) = rounds.base() else { return };
-    for (absolute, added) in ABSOLUTE.into_iter().zip(ADDED) {
-        let Some(least) = rounds.last(absolute, base) else { continue };
-        for target in (0..targets).filter(|target| *target != base) {
-            if let Some(value) = rounds.last(absolute, target) {
-                rounds.record(added, target, value - least);
-            }
-        }
-    }
 }
 
 struct Outcome {
@@ -89,7 +72,7 @@ struct Outcome {
 }
 
 async fn measure(options: &Options, place: usize, rounds: &mut Rounds) -> anyhow::Result<Outcome> {
-    let target = &options.targets[place];
+    let target = &options.compared.targets[place];
     let shape = Shape { size: options.size, ..Shape::default() };
     let mut load = ConstantRate::new(target.address, &shape, options.rate)?;
     drop(load.run(Duration::from_secs_f64(options.warmup_seconds)).await?);

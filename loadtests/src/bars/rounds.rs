@@ -1,7 +1,20 @@
 //! What the rounds have shown: values by metric and target, their medians, and ratios taken round by round.
 
+use clap::Args;
+
 use super::report::Row;
 use crate::wire::target::{Target, place};
+
+/// Of a scenario in which targets take turns.
+#[derive(Debug, Args)]
+pub struct Compared {
+    /// NAME=URL[,PID]; repeat it.
+    #[arg(long = "target", required = true)]
+    pub targets: Vec<Target>,
+    /// The target that ratios refer to, and that what the others add is added to.
+    #[arg(long)]
+    pub base: Option<String>,
+}
 
 pub struct Rounds {
     targets: Vec<String>,
@@ -37,12 +50,25 @@ impl Rounds {
         self.metrics[place].values[target].push(value);
     }
 
+    /// Books what each target adds to the base in this round, under a name of its own for each metric.
+    pub fn record_added(&mut self, metrics: [&str; 2], added: [&str; 2]) {
+        let Some(base) = self.base else { return };
+        for (metric, added) in metrics.into_iter().zip(added) {
+            let Some(least) = self.last(metric, base) else { continue };
+            for target in (0..self.targets.len()).filter(|target| *target != base) {
+                if let Some(value) = self.last(metric, target) {
+                    self.record(added, target, value - least);
+                }
+            }
+        }
+    }
+
     pub fn median(&self, metric: &str, target: usize) -> Option<f64> {
         median(self.values(metric, target)?)
     }
 
     /// The latest round's value.
-    pub fn last(&self, metric: &str, target: usize) -> Option<f64> {
+    fn last(&self, metric: &str, target: usize) -> Option<f64> {
         self.values(metric, target)?.last().copied()
     }
 

@@ -12,7 +12,7 @@ use tokio::time::{Instant, sleep};
 use super::latencies::Latencies;
 use super::limit::Limit;
 use super::report::{Bar, Report};
-use super::rounds::{Rounds, order};
+use super::rounds::{Compared, Rounds, order};
 use crate::wire::connection::Connection;
 use crate::wire::process::{Meter, resident_mib};
 use crate::wire::prompt::{Prompt, Shape};
@@ -26,12 +26,8 @@ const WATCH: Duration = Duration::from_millis(50);
 
 #[derive(Debug, Args)]
 pub struct Options {
-    /// NAME=URL[,PID]; repeat it.
-    #[arg(long = "target", required = true)]
-    targets: Vec<Target>,
-    /// The target that ratios refer to, and that added time is added to.
-    #[arg(long)]
-    base: Option<String>,
+    #[command(flatten)]
+    compared: Compared,
     #[arg(long, default_value_t = 512)]
     concurrency: usize,
     /// Tokens of each stream; an event each.
@@ -58,44 +54,32 @@ pub struct Options {
 }
 
 pub async fn run(options: &Options) -> anyhow::Result<Report> {
-    let mut rounds = Rounds::new(&options.targets, options.base.as_deref())?;
+    let mut rounds = Rounds::new(&options.compared.targets, options.compared.base.as_deref())?;
     let mut wrong = Vec::new();
     for round in 0..options.rounds {
-        for place in order(round, options.targets.len()) {
+        for place in order(round, options.compared.targets.len()) {
             let faults = measure(options, place, &mut rounds).await?;
-            let name = &options.targets[place].name;
+            let name = &options.compared.targets[place].name;
             wrong.extend(faults.into_iter().map(|fault| format!("{name}, round {round}: {fault}")));
         }
-        add(&mut rounds, options.targets.len());
+        rounds.record_added(TTFT, ADDED);
     }
     let mut report = Report::new("streams", &rounds);
     wrong.iter().take(20).for_each(|fault| report.note(fault.clone()));
     report.bar(Bar::exactly("streams that are not whole".to_owned(), wrong.len() as u64, 0));
     for limit in &options.max_ttft_ratio {
-        place(&options.targets, limit.target())?;
-        report.bar(limit.ratio_at_most(&rounds, ADDED[1], &options.targets)?);
+        place(&options.compared.targets, limit.target())?;
+        report.bar(limit.ratio_at_most(&rounds, ADDED[1], &options.compared.targets)?);
     }
     for limit in &options.max_cpu_per_event {
-        report.bar(limit.at_most(&rounds, CPU, &options.targets)?);
+        report.bar(limit.at_most(&rounds, CPU, &options.compared.targets)?);
     }
     Ok(report)
 }
 
-fn add(rounds: &mut Rounds, targets: usize) {
-    let Some(base) = rounds.base() else { return };
-    for (absolute, added) in TTFT.into_iter().zip(ADDED) {
-        let Some(least) = rounds.last(absolute, base) else { continue };
-        for target in (0..targets).filter(|target| *target != base) {
-            if let Some(value) = rounds.last(absolute, target) {
-                rounds.record(added, target, value - least);
-            }
-        }
-    }
-}
-
 /// Gives what was wrong with streams.
 async fn measure(options: &Options, place: usize, rounds: &mut Rounds) -> anyhow::Result<Vec<String>> {
-    let target = &options.targets[place];
+    let target = &options.compared.targets[place];
     let before = target.process.map(resident_mib).transpose()?;
     let (streams, cpu, peak) = load(options, target).await?;
     let tokens: u64 = streams.iter().map(|stream| stream.tokens).sum();

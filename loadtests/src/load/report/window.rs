@@ -1,17 +1,15 @@
 //! The spans of time in which a fault was at work, as the marks tell them: `fault begins: …` and `fault ends: …`.
 
+use crate::load::fault::FaultEdge;
 use crate::load::result::Run;
-
-pub const BEGINS: &str = "fault begins: ";
-pub const ENDS: &str = "fault ends: ";
 
 /// In seconds, in the order of their beginnings. A fault that the run did not see the end of lasts until the run's.
 /// Marks of other kinds are moments: nothing says how long they lasted.
 pub fn windows(run: &Run) -> Vec<(f64, f64)> {
     let last = run.slices.last().map_or(0.0, |slice| slice.at_seconds + slice.seconds);
     let begun = run.marks.iter().enumerate().filter_map(|(place, mark)| {
-        let what = mark.what.strip_prefix(BEGINS)?;
-        let end = run.marks[place..].iter().find(|end| end.what.strip_prefix(ENDS) == Some(what));
+        let what = mark.what.strip_prefix(FaultEdge::BEGINS)?;
+        let end = run.marks[place..].iter().find(|end| end.what.strip_prefix(FaultEdge::ENDS) == Some(what));
         Some((mark.at_seconds, end.map_or(last, |end| end.at_seconds)))
     });
     begun.filter(|(from, to)| from < to).collect()
@@ -19,9 +17,9 @@ pub fn windows(run: &Run) -> Vec<(f64, f64)> {
 
 /// A mark in few words, for a picture: a fault's beginning is its name, and its end is where the shade ends.
 pub fn short(what: &str) -> &str {
-    match what.strip_prefix(BEGINS) {
+    match what.strip_prefix(FaultEdge::BEGINS) {
         Some(fault) => fault,
-        None if what.starts_with(ENDS) => "",
+        None if what.starts_with(FaultEdge::ENDS) => "",
         None => what,
     }
 }
