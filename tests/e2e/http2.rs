@@ -38,7 +38,7 @@ async fn a_client_that_waits_for_100_continue_is_answered() {
     // h2 has no way to wait for an interim answer that it might miss: what counts is that one does no harm.
     sleep(Duration::from_millis(100)).await;
     send.send_data(Bytes::from(body.clone()), true).unwrap();
-    let response = timeout(Duration::from_secs(5), response).await.expect("no answer came").unwrap();
+    let response = timeout(Duration::from_secs(60), response).await.expect("no answer came").unwrap();
     assert_eq!(response.status(), 200);
 
     let head =
@@ -62,13 +62,13 @@ async fn a_stream_that_a_client_resets_is_reset_at_the_backend_too() {
             async move { ask(address, stream(json!({ "gap_ms": 10, "tokens": 60 }))).await }
         });
         let before = simulator.stats().await["cancelled"].as_u64().unwrap();
-        let body = stream(json!({ "gap_ms": 10, "tokens": 1000 })).to_string();
+        let body = stream(json!({ "gap_ms": 10, "tokens": 10_000 })).to_string();
         let mut response = client.send(request(outrigger.address, CHAT, &[], body)).await.unwrap();
         response.frame().await.unwrap().unwrap();
         let left = Instant::now();
         drop(response);
         simulator.until("cancelled", before + 1).await;
-        assert!(left.elapsed() < Duration::from_secs(2), "{protocol}: the cancel took {:?}", left.elapsed());
+        assert!(left.elapsed() < Duration::from_secs(5), "{protocol}: the cancel took {:?}", left.elapsed());
         assert!(other.await.unwrap().complete, "{protocol}: the other stream goes on");
         assert_eq!(client.ask(outrigger.address, chat(json!({})).to_string()).await.status, 200);
     }
@@ -90,7 +90,7 @@ async fn an_empty_last_data_frame_does_not_spoil_the_pooled_connection() {
                 tokio::task::yield_now().await;
             }
             send.send_data(Bytes::new(), true).unwrap();
-            let response = timeout(Duration::from_secs(5), response).await.expect("no answer came").unwrap();
+            let response = timeout(Duration::from_secs(60), response).await.expect("no answer came").unwrap();
             assert_eq!(response.status(), 200, "{path}, turn {turn}");
         }
     }

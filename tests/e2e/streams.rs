@@ -93,9 +93,9 @@ async fn a_plain_answer_that_is_cut_is_a_502() {
 async fn deadlines_end_what_stalls() {
     let simulator = Simulator::start(&[]);
     let settings = [
-        ("BREAKER__TTFT_TIMEOUT_MS", "300"),
-        ("BREAKER__TOKEN_GAP_TIMEOUT_MS", "300"),
-        ("BREAKER__WHOLE_TIMEOUT_MS", "400"),
+        ("BREAKER__TTFT_TIMEOUT_MS", "1000"),
+        ("BREAKER__TOKEN_GAP_TIMEOUT_MS", "1500"),
+        ("BREAKER__WHOLE_TIMEOUT_MS", "1200"),
     ];
     let outrigger = Outrigger::before(&simulator, &settings).await;
     for (body, status) in [
@@ -105,7 +105,7 @@ async fn deadlines_end_what_stalls() {
     ] {
         let begun = Instant::now();
         let answer = ask(outrigger.address, body.clone()).await;
-        assert!(begun.elapsed() < Duration::from_secs(2), "it took {:?}", begun.elapsed());
+        assert!(begun.elapsed() < Duration::from_secs(5), "it took {:?}", begun.elapsed());
         assert_eq!(answer.status, status, "{body}");
         if status == 200 {
             assert!(!answer.complete && answer.text().contains("backend_stalled"), "{}", answer.text());
@@ -114,7 +114,7 @@ async fn deadlines_end_what_stalls() {
         }
     }
     simulator.until("active", 0).await;
-    let slow = ask(outrigger.address, stream(json!({ "gap_ms": 100, "tokens": 8 }))).await;
+    let slow = ask(outrigger.address, stream(json!({ "gap_ms": 200, "tokens": 8 }))).await;
     assert!(slow.complete, "a slow stream that keeps its gaps is not ended, however long it is");
 }
 
@@ -127,7 +127,7 @@ async fn each_token_leaves_at_once() {
             false => Client::http1(outrigger.address).await,
             true => Client::http2(outrigger.address).await,
         };
-        let body = stream(json!({ "gap_ms": 100, "tokens": 5 })).to_string();
+        let body = stream(json!({ "gap_ms": 300, "tokens": 5 })).to_string();
         let mut response = client.send(request(outrigger.address, CHAT, &[], body)).await.unwrap();
         let mut arrivals = Vec::new();
         while let Some(frame) = response.frame().await {
@@ -136,7 +136,7 @@ async fn each_token_leaves_at_once() {
             }
         }
         let gaps: Vec<_> = arrivals.windows(2).map(|pair| (pair[1] - pair[0]).as_millis()).collect();
-        assert!(gaps.iter().filter(|gap| **gap >= 50).count() >= 3, "tokens were held back: {gaps:?}");
+        assert!(gaps.iter().filter(|gap| **gap >= 150).count() >= 3, "tokens were held back: {gaps:?}");
     }
 }
 
@@ -145,16 +145,21 @@ async fn a_chunked_stream_ends_with_its_last_chunk_and_the_connection_lives_on()
     let simulator = Simulator::start(&[]);
     let outrigger = Outrigger::before(&simulator, &[]).await;
     let body = stream(json!({ "tokens": 2 })).to_string();
-    let one = format!(
-        "POST {CHAT} HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
-        body.len()
-    );
-    let twice = raw(outrigger.address, format!("{one}{one}").as_bytes(), Duration::from_millis(500)).await;
+    let one = |connection: &str| {
+        format!(
+            "POST {CHAT} HTTP/1.1\r\nhost: x\r\nconnection: {connection}\r\ncontent-type: application/json\r\n\
+             content-length: {}\r\n\r\n{body}",
+            body.len()
+        )
+    };
+    // The second asks for the end: no silence has to tell that nothing more comes.
+    let both = one("keep-alive") + &one("close");
+    let twice = raw(outrigger.address, both.as_bytes(), Duration::from_secs(60)).await;
     let text = String::from_utf8_lossy(&twice);
     assert_eq!(text.matches("HTTP/1.1 200").count(), 2, "pipelined requests are answered one by one: {text}");
     assert_eq!(text.matches("\r\n0\r\n\r\n").count(), 2);
     let old = format!("POST {CHAT} HTTP/1.0\r\ncontent-length: {}\r\n\r\n{body}", body.len());
-    let old = raw(outrigger.address, old.as_bytes(), Duration::from_millis(500)).await;
+    let old = raw(outrigger.address, old.as_bytes(), Duration::from_secs(60)).await;
     let text = String::from_utf8_lossy(&old);
     assert!(text.ends_with("data: [DONE]\n\n") && !text.contains("ransfer-"), "HTTP/1.0 knows no chunks: {text}");
 }

@@ -54,7 +54,7 @@ impl Drop for Process {
 }
 
 pub struct Simulator {
-    _process: Process,
+    process: Process,
     pub address: SocketAddr,
 }
 
@@ -76,7 +76,16 @@ impl Simulator {
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
         let address = line.trim().rsplit("//").next().and_then(|address| address.parse().ok());
         let address = address.unwrap_or_else(|| panic!("the simulator said {line:?}"));
-        Simulator { _process: Process { child }, address }
+        Simulator { process: Process { child }, address }
+    }
+
+    /// Stops the whole process until it is told to go on: what is asked meanwhile waits for it, however late it comes.
+    pub fn hold(&self) {
+        self.process.signal(19);
+    }
+
+    pub fn go_on(&self) {
+        self.process.signal(18);
     }
 
     pub async fn stats(&self) -> Value {
@@ -85,7 +94,7 @@ impl Simulator {
 
     /// Waits until a counter has a value, then gives all of them.
     pub async fn until(&self, counter: &str, value: u64) -> Value {
-        let until = Instant::now() + Duration::from_secs(10);
+        let until = Instant::now() + Duration::from_secs(60);
         loop {
             let stats = self.stats().await;
             if stats[counter] == value {
@@ -155,10 +164,29 @@ impl Outrigger {
         std::fs::read_to_string(&self.log).unwrap_or_default()
     }
 
+    /// The sum of all series that begin so; none where there is none.
     pub async fn metric(&self, beginning: &str) -> Option<f64> {
         let text = get(self.admin, "/metrics").await.text();
-        let line = text.lines().find(|line| line.starts_with(beginning))?;
-        line.rsplit(' ').next()?.parse().ok()
+        let lines = text.lines().filter(|line| line.starts_with(beginning));
+        lines.map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).reduce(|sum, value| Some(sum? + value?))?
+    }
+
+    /// Waits until a metric has a value.
+    pub async fn until_metric(&self, beginning: &str, value: f64) {
+        let until = Instant::now() + Duration::from_secs(60);
+        loop {
+            let now = self.metric(beginning).await;
+            if now == Some(value) {
+                return;
+            }
+            assert!(Instant::now() < until, "{beginning} never became {value}: {now:?}");
+            sleep(Duration::from_millis(5)).await;
+        }
+    }
+
+    /// Waits until so many requests, of all since the start, are in a flight or apart from any.
+    pub async fn until_boarded(&self, count: u32) {
+        self.until_metric("outrigger_dedup_requests_total{", f64::from(count)).await;
     }
 }
 
@@ -285,14 +313,26 @@ pub async fn get(address: SocketAddr, path: &str) -> Answer {
     read(client.send(request).await.unwrap()).await
 }
 
-/// Sends bytes as they are and reads until the other side closes or falls silent.
+/// Asks while the simulator is held, until all of so many have come: none is late for a flight, on any machine.
+pub async fn held<T>(simulator: &Simulator, outrigger: &Outrigger, boarded: u32, asked: impl Future<Output = T>) -> T {
+    simulator.hold();
+    let (answered, ()) = tokio::join!(asked, async {
+        outrigger.until_boarded(boarded).await;
+        simulator.go_on();
+    });
+    answered
+}
+
+/// Sends bytes as they are and reads until the other side closes or, once it has said something, falls silent.
 pub async fn raw(address: SocketAddr, bytes: &[u8], silence: Duration) -> Vec<u8> {
     let mut stream = TcpStream::connect(address).await.unwrap();
     // A server that refuses early may close while we still write.
     let _ = stream.write_all(bytes).await;
     let mut answer = Vec::new();
     let mut buffer = [0; 16 * 1024];
-    while let Ok(Ok(count)) = timeout(silence, stream.read(&mut buffer)).await {
+    // A busy machine takes its time until the first word.
+    let patience = |said: &Vec<u8>| if said.is_empty() { silence.max(Duration::from_secs(10)) } else { silence };
+    while let Ok(Ok(count)) = timeout(patience(&answer), stream.read(&mut buffer)).await {
         if count == 0 {
             break;
         }

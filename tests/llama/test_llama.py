@@ -138,12 +138,16 @@ def test_leaving_in_mid_stream_frees_the_slot(client: openai.OpenAI, model: str,
     )
     for seen, _chunk in enumerate(stream):
         if seen == 3:
+            began = time.monotonic()
+        if seen == 23:
             break
+    # Where each token takes long, so may anything else; to generate the rest would take four times as long.
+    patience = max(5, (time.monotonic() - began) / 20 * 1500 / 4)
     assert servers.busy_slots() == 1, "the generation runs while it is read"
     began = time.monotonic()
     stream.close()
     while servers.busy_slots():
-        assert time.monotonic() - began < 5, "the slot is still busy 5 s after the client left"
+        assert time.monotonic() - began < patience, f"the slot is still busy {patience:.1f} s after the client left"
         time.sleep(0.05)
     print(f"the slot was free after {time.monotonic() - began:.2f} s")
 

@@ -22,13 +22,15 @@ fn main() -> anyhow::Result<()> {
 
 async fn run(options: Options) -> anyhow::Result<()> {
     let server = Server::bind(&options)?;
+    // Before anyone knows of it, so that a signal in its first moment ends it cleanly too.
+    let stopped = stop_signal()?;
     announce(&server)?;
     // The accept loop runs as a task so that it shares the workers with its connections.
     let mut serving = tokio::task::JoinSet::new();
     serving.spawn(server.serve());
     tokio::select! {
         _ = serving.join_next() => anyhow::bail!("the accept loop ended"),
-        stopped = stop_signal() => Ok(stopped?),
+        () = stopped => Ok(()),
     }
 }
 
@@ -39,13 +41,14 @@ fn announce(server: &Server) -> std::io::Result<()> {
     output.flush()
 }
 
-async fn stop_signal() -> std::io::Result<()> {
+fn stop_signal() -> std::io::Result<impl Future<Output = ()>> {
     use tokio::signal::unix::{SignalKind, signal};
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
-    }
-    Ok(())
+    Ok(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+    })
 }

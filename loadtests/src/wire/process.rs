@@ -49,21 +49,58 @@ impl Meter {
     /// Microseconds since the start.
     pub fn microseconds(&self) -> anyhow::Result<Option<f64>> {
         let Some(process) = self.process else { return Ok(None) };
-        Ok(Some((cpu_nanoseconds(process)? - self.start) as f64 / 1e3))
+        // Where a thread has ended it may be less than before.
+        Ok(Some(cpu_nanoseconds(process)?.saturating_sub(self.start) as f64 / 1e3))
+    }
+}
+
+#[cfg(test)]
+pub mod testing {
+    use std::process::{Child, Command};
+
+    /// A process of one thread that works until it is dropped. In a test's own, the threads of other tests end
+    /// meanwhile and take their time with them.
+    pub struct Busy(Child);
+
+    impl Busy {
+        pub fn start() -> Busy {
+            Busy(Command::new("sh").args(["-c", "while :; do :; done"]).spawn().unwrap())
+        }
+
+        pub fn id(&self) -> u32 {
+            self.0.id()
+        }
+
+        /// Until it has used more time than now; the kernel gives it some sooner or later.
+        pub fn work(&self) {
+            let before = super::cpu_nanoseconds(self.id()).unwrap();
+            while super::cpu_nanoseconds(self.id()).unwrap() <= before {
+                std::thread::yield_now();
+            }
+        }
+    }
+
+    impl Drop for Busy {
+        fn drop(&mut self) {
+            let _ = self.0.kill();
+            let _ = self.0.wait();
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::testing::Busy;
     use super::*;
 
     #[test]
-    fn this_process_uses_time_and_memory() {
-        let process = std::process::id();
-        let before = cpu_nanoseconds(process).unwrap();
-        let sum = (0..20_000_000_u64).fold(0_u64, |sum, value| std::hint::black_box(sum ^ value));
-        assert!(cpu_nanoseconds(process).unwrap() > before, "work takes time ({sum})");
-        assert!(resident_mib(process).unwrap() > 0.5, "a process has memory");
+    fn a_process_uses_time_and_memory() {
+        let busy = Busy::start();
+        busy.work();
+        let meter = Meter { process: Some(busy.id()), start: cpu_nanoseconds(busy.id()).unwrap() };
+        busy.work();
+        assert!(meter.start > 0 && meter.microseconds().unwrap().unwrap() > 0.0, "work takes time");
+        assert!(resident_mib(busy.id()).unwrap() > 0.5, "a process has memory");
     }
 
     #[test]

@@ -88,9 +88,13 @@ impl Simulator {
 
     /// Waits until the counter has this value; how long that may take is for the test to judge.
     pub async fn until(&self, counter: &str, value: u64) {
+        self.until_stats(&format!("{counter} {value}"), |stats| stats[counter] == value).await;
+    }
+
+    pub async fn until_stats(&self, what: &str, reached: impl Fn(&Value) -> bool) {
         let start = Instant::now();
-        while self.stats().await[counter] != value {
-            assert!(start.elapsed() < Duration::from_secs(5), "{counter} never came to {value}");
+        while !reached(&self.stats().await) {
+            assert!(start.elapsed() < Duration::from_secs(60), "it never came to {what}");
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
     }

@@ -96,7 +96,16 @@ async fn a_stalled_reply_ends_when_the_client_leaves() {
     let simulator = Simulator::start(&[]);
     for (stream, fault, seen) in [(true, "stall_before", 0), (true, "stall_after", 3), (false, "stall_after", 16)] {
         let asked = simulator.chat(stream, json!({"fault": fault, "at": 3}));
-        assert!(tokio::time::timeout(Duration::from_millis(60), asked).await.is_err(), "{fault} never ends");
+        let sent = async {
+            while simulator.stats().await["active"] == 0 || simulator.last_entry().await["tokens_sent"] != seen {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+            tokio::time::sleep(Duration::from_millis(60)).await;
+        };
+        tokio::select! {
+            ended = asked => panic!("{fault} never ends, and was {ended:?}"),
+            () = sent => {}
+        }
         simulator.until("active", 0).await;
         let entry = simulator.last_entry().await;
         assert_eq!((&entry["status"], &entry["tokens_sent"]), (&json!("cancelled"), &json!(seen)), "{fault}: {entry}");

@@ -85,7 +85,7 @@ async function rejection(promise, kind) {
   return assert.fail(`no ${kind.name}: it was answered`);
 }
 
-async function waitUntil(condition, what, ms = 5000) {
+async function waitUntil(condition, what, ms = 60_000) {
   const deadline = Date.now() + ms;
   while (!(await condition())) {
     assert.ok(Date.now() < deadline, `not within ${ms} ms: ${what}`);
@@ -96,7 +96,7 @@ async function waitUntil(condition, what, ms = 5000) {
 /** Waits, after a test that made the backend fail, until a plain question is answered again. */
 async function recovered() {
   const answered = () => client.chat.completions.create(chat("well?")).then(() => true, () => sleep(500, false));
-  await waitUntil(answered, "a plain question is answered", 20_000);
+  await waitUntil(answered, "a plain question is answered");
 }
 
 describe("chat", () => {
@@ -272,7 +272,7 @@ describe("streams that break", () => {
     const idle = async () => (await servers.stats()).active === 0;
     await waitUntil(idle, "the simulator is idle before the test");
     const { cancelled } = await servers.stats();
-    const more = { stream: true, sim: { tokens: 1000, gap_ms: 20 } };
+    const more = { stream: true, sim: { tokens: 10_000, gap_ms: 20 } };
     const stream = await client.chat.completions.create(chat("left", more));
     let seen = 0;
     for await (const _chunk of stream) {

@@ -8,7 +8,7 @@ import path from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 
 const ROOT = fileURLToPath(new URL("../../..", import.meta.url));
-const START_MS = 30_000;
+const START_MS = 60_000;
 
 /** Where the SDK talks to (with /v1), where the simulator counts, and how to end both. */
 export async function startServers() {
@@ -97,14 +97,20 @@ async function answersOk(url) {
   }
 }
 
+/** From below the range that outgoing connections are given, so that nobody takes them meanwhile. */
 async function freePorts(count) {
-  const listeners = [];
-  for (let made = 0; made < count; made += 1) {
+  const ports = new Set();
+  for (let tried = 0; tried < 1000 && ports.size < count; tried += 1) {
+    const port = 28_500 + Math.floor(Math.random() * 3_500);
     const listener = createServer();
-    await new Promise((resolve) => listener.listen(0, "127.0.0.1", resolve));
-    listeners.push(listener);
+    const free = await new Promise((resolve) => {
+      listener.once("error", () => resolve(false));
+      listener.listen(port, "127.0.0.1", () => resolve(true));
+    });
+    if (!free) continue;
+    ports.add(port);
+    await new Promise((resolve) => listener.close(resolve));
   }
-  const ports = listeners.map((listener) => listener.address().port);
-  await Promise.all(listeners.map((listener) => new Promise((resolve) => listener.close(resolve))));
-  return ports;
+  if (ports.size < count) throw new Error("no port is free");
+  return [...ports];
 }

@@ -33,7 +33,7 @@ class Servers:
     """No proxy in between."""
 
     def stats(self) -> dict[str, int]:
-        with urllib.request.urlopen(f"{self.sim_url}/sim/stats", timeout=5) as answer:
+        with urllib.request.urlopen(f"{self.sim_url}/sim/stats", timeout=60) as answer:
             return json.load(answer)
 
 
@@ -85,7 +85,7 @@ def recovered(client: openai.OpenAI) -> Iterator[Callable[[], None]]:
     """Waits, before and after a test that makes the backend fail, until a plain question is answered again."""
 
     def wait() -> None:
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 60
         while True:
             try:
                 client.chat.completions.create(model="sim", messages=[{"role": "user", "content": unique("well?")}])

@@ -25,7 +25,7 @@ CUTS = [
 ]
 
 
-def wait_until(true: Callable[[], bool], what: str, seconds: float = 5) -> None:
+def wait_until(true: Callable[[], bool], what: str, seconds: float = 60) -> None:
     deadline = time.monotonic() + seconds
     while not true():
         assert time.monotonic() < deadline, f"not within {seconds} s: {what}"
@@ -104,7 +104,7 @@ def test_leaving_in_mid_stream_cancels_the_generation(client: openai.OpenAI, ser
         model="sim",
         messages=[{"role": "user", "content": unique("left")}],
         stream=True,
-        extra_body={"sim": {"tokens": 1000, "gap_ms": 20}},
+        extra_body={"sim": {"tokens": 10_000, "gap_ms": 20}},
     )
     for seen, _chunk in enumerate(stream):
         if seen == 5:

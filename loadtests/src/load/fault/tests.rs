@@ -168,7 +168,8 @@ fn state(pid: u32) -> Option<char> {
 }
 
 async fn comes_to(pid: u32, expected: char) -> bool {
-    for _ in 0..200 {
+    // A minute: a busy machine may be late with it.
+    for _ in 0..6_000 {
         if state(pid) == Some(expected) {
             return true;
         }

@@ -63,12 +63,17 @@ fn what_failed_has_a_kind_and_no_latency() {
 #[test]
 fn recording_costs_well_under_a_microsecond() {
     let (mut recorder, start) = recorder(&[(Metric::EndToEnd, 100.0)]);
-    let begin = Instant::now();
+    let begin = thread_time();
     for number in 0..100_000 {
         recorder.record(&outcome(start + Duration::from_micros(number * 10), number % 50), &[]);
     }
-    let each = begin.elapsed() / 100_000;
+    let each = (thread_time() - begin) / 100_000;
     // The bar is a microsecond; without optimisation, and on a machine that others use, it is allowed ten.
     assert!(each < Duration::from_micros(10), "{each:?} a request");
     assert_eq!(recorder.counts.sent, 100_000);
+}
+
+/// Of the processor for this thread alone: what others do meanwhile takes none of it.
+fn thread_time() -> Duration {
+    rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime).try_into().unwrap()
 }
