@@ -9,6 +9,7 @@ pub mod dedup;
 pub mod filter;
 pub mod labels;
 pub mod latency;
+pub mod models;
 pub mod refusal;
 pub mod reply;
 pub mod sse;
