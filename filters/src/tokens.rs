@@ -1,4 +1,15 @@
 //! How many tokens a text or a question has, counted before the backend sees it.
+//!
+//! OpenAI's encodings are counted with `bpe-openai`, whose time is linear in the text, whatever it is. On
+//! one core of a small virtual machine, 256 KB of English, code or JSON took it 9 to 10 ms, the worst
+//! text that was found (letters without spaces) 27 ms, and 1 KB 40 to 100 µs; `tiktoken-rs` took 16 to 30 ms
+//! and up to 200 ms. Both give the same count for 138,000 prompts, sources and lines of JSON. The first
+//! count loads an encoding, in 80 to 140 ms and 33 to 68 MB; nothing is loaded where nobody counts.
+//!
+//! A `tokenizer.json` is read with `tokenizers`, the library that wrote it. It takes 0.3 to 1 ms for 1 KB,
+//! ten times as long; so there is a bound to what is counted of one question: the rest is taken to be
+//! like it. A client cannot keep a core busy for seconds with one prompt, and what it understates this way
+//! is known when its answer has ended.
 
 mod encoding;
 mod prompt;
@@ -11,9 +22,6 @@ use serde::{Deserialize, Serialize};
 use crate::Ask;
 use crate::models::Models;
 use encoding::{Encoding, OpenAi};
-
-/// Bodies up to this length are counted where they are: a worker is held for at most about 200 µs.
-const IN_PLACE_BYTES: usize = 4 * 1024;
 
 /// The tokenizer of some models: one `[[tokenizers]]` table.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -48,7 +56,7 @@ impl Tokenizers {
         Ok(Tokenizers { files: configs.iter().map(load).collect::<Result<_, _>>()? })
     }
 
-    /// The tokens of a text.
+    /// The tokens of a text, all of it: a caller bounds its length.
     pub fn text(&self, model: Option<&str>, text: &str) -> u64 {
         self.encoding(model).count(text)
     }
@@ -58,10 +66,11 @@ impl Tokenizers {
         prompt::count(ask, self.encoding(ask.question.model.as_deref()))
     }
 
-    /// The tokens of a question. A long one is counted on another thread, so that nobody else waits.
+    /// The tokens of a question. A long one is counted on another thread, so that nobody else waits: this
+    /// holds a worker for at most about 200 µs.
     pub async fn count_prompt(self: &Arc<Self>, ask: &Arc<Ask>) -> u64 {
         let encoding = self.encoding(ask.question.model.as_deref());
-        if ask.body.len() <= IN_PLACE_BYTES && encoding.is_loaded() {
+        if ask.body.len() <= encoding.in_place_bytes() {
             return prompt::count(ask, encoding);
         }
         let (tokenizers, counted) = (self.clone(), ask.clone());

@@ -18,6 +18,8 @@ use crate::{Ask, Route};
 
 const PER_MESSAGE: u64 = 3;
 const PER_NAME: u64 = 1;
+/// A role is one word.
+const PER_ROLE: u64 = 1;
 const PRIMING: u64 = 3;
 const MEDIA: u64 = 765;
 const MEDIA_LOW_DETAIL: u64 = 85;
@@ -25,23 +27,45 @@ const MEDIA_LOW_DETAIL: u64 = 85;
 /// The tokens of a question. The body is known to be JSON; where it is not what its API asks for, the
 /// backend is the one to complain.
 pub fn count(ask: &Ask, encoding: &Encoding) -> u64 {
-    let mut tally = Tally { encoding, tokens: 0 };
+    let mut tally = Tally { encoding, tokens: 0, text_bytes: 0, text_tokens: 0, left_out: 0 };
     let mut body = serde_json::Deserializer::from_slice(&ask.body);
     let root = Walk { place: Place::Root(ask.route), tally: &mut tally };
     // An error ends the walk, and what was counted until there counts.
     let _ = root.deserialize(&mut body);
     let primed = matches!(ask.route, Route::ChatCompletions | Route::Responses | Route::Messages);
-    tally.tokens.saturating_add(if primed { PRIMING } else { 0 })
+    tally.total().saturating_add(if primed { PRIMING } else { 0 })
 }
 
 struct Tally<'walk> {
     encoding: &'walk Encoding,
+    /// What is not text.
     tokens: u64,
+    text_bytes: usize,
+    text_tokens: u64,
+    /// Bytes of text beyond what is counted of one question.
+    left_out: usize,
 }
 
 impl Tally<'_> {
     fn add(&mut self, tokens: u64) {
         self.tokens = self.tokens.saturating_add(tokens);
+    }
+
+    fn text(&mut self, text: &str) {
+        let mut end = text.len().min(self.encoding.most_bytes().saturating_sub(self.text_bytes));
+        while !text.is_char_boundary(end) {
+            end -= 1;
+        }
+        self.text_tokens += self.encoding.count(&text[..end]);
+        self.text_bytes += end;
+        self.left_out += text.len() - end;
+    }
+
+    /// What was left out is taken to be like what was counted, and at least a token in four bytes.
+    fn total(&self) -> u64 {
+        let alike = self.left_out as f64 * self.text_tokens as f64 / self.text_bytes.max(1) as f64;
+        let rest = (alike as u64).max(self.left_out as u64 / 4);
+        self.tokens.saturating_add(self.text_tokens).saturating_add(rest)
     }
 }
 
@@ -110,7 +134,7 @@ impl<'de> DeserializeSeed<'de> for Walk<'_, '_> {
             Place::Nothing => IgnoredAny::deserialize(deserializer).map(|_| Found::default()),
             Place::Json => {
                 let json = <&RawValue>::deserialize(deserializer)?;
-                self.tally.add(self.tally.encoding.count(json.get()));
+                self.tally.text(json.get());
                 Ok(Found::default())
             }
             _ => deserializer.deserialize_any(self),
@@ -128,8 +152,11 @@ impl<'de> Visitor<'de> for Walk<'_, '_> {
     fn visit_str<E>(self, text: &str) -> Result<Found, E> {
         match self.place {
             // A text in place of messages is one message of the user.
-            Place::Messages => self.tally.add(PER_MESSAGE + 1 + self.tally.encoding.count(text)),
-            Place::Content | Place::Input => self.tally.add(self.tally.encoding.count(text)),
+            Place::Messages => {
+                self.tally.add(PER_MESSAGE + PER_ROLE);
+                self.tally.text(text);
+            }
+            Place::Content | Place::Input => self.tally.text(text),
             _ => {}
         }
         Ok(Found { low_detail: self.place == Place::Detail && text == "low" })

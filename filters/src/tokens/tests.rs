@@ -186,6 +186,18 @@ async fn a_long_prompt_has_the_same_count_on_another_thread() {
     assert_eq!(tokenizers.prompt(&asked), PER_ONE_MESSAGE + 20_001);
 }
 
+#[test]
+fn what_is_beyond_the_bound_is_taken_to_be_like_the_rest() {
+    let text = "hello wörld ".repeat(300_000);
+    let body = json!({"prompt": [text, text]});
+    let exact = 2 * tokenizers().text(None, &text);
+    let counted = count(Route::Completions, &body);
+    assert!(counted.abs_diff(exact) < exact / 1000, "{counted} for {exact}");
+    let cheap = " ".repeat(2 << 20);
+    let hidden = json!({"prompt": [cheap, text]});
+    assert!(count(Route::Completions, &hidden) > text.len() as u64 / 4, "a cheap beginning hides no more than this");
+}
+
 fn body() -> impl Strategy<Value = serde_json::Value> {
     let key = prop_oneof![
         Just("messages"),
