@@ -81,7 +81,7 @@ impl Encoding {
     pub fn most_bytes(&self) -> usize {
         match self {
             Encoding::OpenAi(_) => 1024 * 1024,
-            Encoding::File(_) => 256 * 1024,
+            Encoding::File(_) => 128 * 1024,
         }
     }
 
