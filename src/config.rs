@@ -16,6 +16,7 @@ use outrigger_filters::{dedup, latency};
 use serde::Deserialize;
 
 pub use load::load;
+pub use outrigger_filters::models::Models;
 pub use route::Passed;
 
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -201,24 +202,6 @@ impl Backend {
             idle_timeout_ms: Self::default_idle_timeout(),
             ca_file: None,
             tls_insecure: false,
-        }
-    }
-}
-
-/// A model's name, or the beginning of one before a `*`.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-#[serde(transparent)]
-pub struct Models(String);
-
-impl Models {
-    fn all() -> Vec<Models> {
-        vec![Models("*".to_owned())]
-    }
-
-    pub fn matches(&self, model: &str) -> bool {
-        match self.0.strip_suffix('*') {
-            Some(beginning) => model.starts_with(beginning),
-            None => self.0 == model,
         }
     }
 }

@@ -30,6 +30,13 @@ pub struct Question {
     pub stream: bool,
     pub temperature: Option<f64>,
     pub seeded: bool,
+    /// The most tokens that one answer may have, by whichever name its API has for that. If several stand
+    /// there the largest counts: backends differ on which of them they read.
+    pub max_tokens: Option<u64>,
+    /// Answers that are made to this one question: `n`, or `best_of` where that is more.
+    pub choices: Option<u64>,
+    /// Whom the client says it asks for.
+    pub user: Option<Box<str>>,
 }
 
 /// The canonical form of a body.

@@ -6,14 +6,18 @@
 pub mod ask;
 pub mod canonical;
 pub mod dedup;
+pub mod estimate;
 pub mod filter;
 pub mod labels;
 pub mod latency;
+pub mod models;
 pub mod refusal;
 pub mod reply;
 pub mod sse;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
+pub mod tokens;
+pub mod usage;
 
 pub use ask::{Ask, Route, Tenant};
 pub use filter::{Backend, Chain, Filter, Next};

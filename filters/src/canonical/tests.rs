@@ -68,10 +68,47 @@ fn fields_are_read_from_the_outermost_object_only() {
     let (question, _) =
         read(br#"{"metadata":{"model":"no","stream":false},"model":"yes","stream":true,"temperature":0.5,"seed":1}"#)
             .unwrap();
-    let expected = Question { model: Some("yes".into()), stream: true, temperature: Some(0.5), seeded: true };
+    let expected = Question {
+        model: Some("yes".into()),
+        stream: true,
+        temperature: Some(0.5),
+        seeded: true,
+        ..Question::default()
+    };
     assert_eq!(question, expected);
     let (question, _) = read(br#"{"model":5,"stream":"true","temperature":null}"#).unwrap();
     assert_eq!(question, Question::default(), "wrong types count as absent");
+}
+
+#[test]
+fn the_largest_of_several_limits_counts_and_what_is_no_number_of_things_does_not() {
+    let question = |body: &str| read(body.as_bytes()).unwrap().0;
+    for (body, expected) in [
+        (r#"{"max_tokens":5}"#, Some(5)),
+        (r#"{"max_output_tokens":7}"#, Some(7)),
+        (r#"{"max_completion_tokens":3,"max_tokens":9}"#, Some(9)),
+        (r#"{"max_tokens":9,"max_completion_tokens":3}"#, Some(9)),
+        (r#"{"max_tokens":64.0}"#, Some(64)),
+        (r#"{"max_tokens":-1}"#, None),
+        (r#"{"max_tokens":2.5}"#, None),
+        (r#"{"max_tokens":"9"}"#, None),
+        (r#"{"max_tokens":null,"tools":[{"max_tokens":4}]}"#, None),
+    ] {
+        assert_eq!(question(body).max_tokens, expected, "{body}");
+    }
+    assert_eq!(question(r#"{"n":2,"best_of":5}"#).choices, Some(5));
+    assert_eq!(question(r#"{"best_of":1,"n":3}"#).choices, Some(3));
+    assert_eq!(question("{}").choices, None);
+}
+
+#[test]
+fn the_user_is_named_by_user_before_safety_identifier() {
+    let user = |body: &str| read(body.as_bytes()).unwrap().0.user;
+    for body in [r#"{"user":"é\n","safety_identifier":"no"}"#, r#"{"safety_identifier":"no","user":"é\n"}"#] {
+        assert_eq!(user(body).as_deref(), Some("é\n"), "{body}");
+    }
+    assert_eq!(user(r#"{"safety_identifier":"s"}"#).as_deref(), Some("s"));
+    assert_eq!(user(r#"{"user":5}"#), None);
 }
 
 #[test]

@@ -170,9 +170,22 @@ impl Writer {
             (b"stream", Scalar::Bool(stream)) => question.stream = *stream,
             (b"temperature", Scalar::Number(number)) => question.temperature = Some(*number),
             (b"seed", Scalar::Number(_)) => question.seeded = true,
+            (b"max_tokens" | b"max_completion_tokens" | b"max_output_tokens", Scalar::Number(number)) => {
+                question.max_tokens = question.max_tokens.max(count(*number));
+            }
+            (b"n" | b"best_of", Scalar::Number(number)) => question.choices = question.choices.max(count(*number)),
+            (b"user", Scalar::Text(range)) => question.user = meaning(&self.out[range.clone()]),
+            (b"safety_identifier", Scalar::Text(range)) if question.user.is_none() => {
+                question.user = meaning(&self.out[range.clone()]);
+            }
             _ => {}
         }
     }
+}
+
+/// A number of things: none for what is negative or has a fraction.
+fn count(number: f64) -> Option<u64> {
+    (number >= 0.0 && number.fract() == 0.0).then_some(number as u64)
 }
 
 /// What a string in its usual spelling says.
