@@ -9,9 +9,11 @@ pub mod dedup;
 pub mod filter;
 pub mod labels;
 pub mod latency;
+pub mod rate_limit;
 pub mod refusal;
 pub mod reply;
 pub mod sse;
+pub mod store;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 
