@@ -4,7 +4,9 @@ use std::net::{TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use tokio::time::Instant;
 
 pub fn free_port() -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
@@ -33,25 +35,25 @@ impl Drop for Folder {
 pub struct Server {
     pub port: u16,
     child: Child,
-    arguments: Vec<String>,
+    pub arguments: Vec<String>,
     folder: Folder,
 }
 
 impl Server {
-    pub fn start(arguments: &[&str]) -> Self {
-        Self::start_on(free_port(), arguments)
+    pub async fn start(arguments: &[&str]) -> Self {
+        Self::start_on(free_port(), arguments).await
     }
 
-    pub fn start_on(port: u16, arguments: &[&str]) -> Self {
+    pub async fn start_on(port: u16, arguments: &[&str]) -> Self {
         let folder = Folder::new();
         let arguments: Vec<String> = arguments.iter().map(ToString::to_string).collect();
         let child = spawn(port, &arguments, &folder);
         let mut server = Server { port, child, arguments, folder };
-        server.wait();
+        server.wait().await;
         server
     }
 
-    fn wait(&mut self) {
+    async fn wait(&mut self) {
         // With TLS alone there is no plain port to try; the port of the arguments is tried then.
         let port = match self.arguments.iter().position(|argument| argument == "--tls-port") {
             Some(at) => self.arguments[at + 1].parse().expect("a port"),
@@ -63,7 +65,7 @@ impl Server {
                 panic!("redis-server ended with {status}: see its output above");
             }
             assert!(begun.elapsed() < Duration::from_secs(20), "redis-server did not begin to listen");
-            std::thread::sleep(Duration::from_millis(10));
+            tokio::time::sleep(Duration::from_millis(10)).await;
         }
     }
 
@@ -85,6 +87,14 @@ impl Server {
         command.query(&mut self.connection()).unwrap_or_else(|error| panic!("{error}"))
     }
 
+    /// What it has used of a core.
+    pub fn cpu(&self) -> Duration {
+        let text: String = redis::cmd("INFO").arg("cpu").query(&mut self.connection()).expect("an answer");
+        let field =
+            |name| text.lines().find_map(|line| line.strip_prefix(name)?.parse::<f64>().ok()).expect("a figure");
+        Duration::from_secs_f64(field("used_cpu_user:") + field("used_cpu_sys:"))
+    }
+
     pub fn signal(&self, signal: &str) {
         let status = Command::new("sh").args(["-c", &format!("kill -{signal} {}", self.child.id())]).status();
         assert!(status.expect("sh").success(), "signal {signal} could not be sent");
@@ -96,9 +106,9 @@ impl Server {
     }
 
     /// On the same port, with the same data.
-    pub fn start_again(&mut self) {
+    pub async fn start_again(&mut self) {
         self.child = spawn(self.port, &self.arguments, &self.folder);
-        self.wait();
+        self.wait().await;
     }
 }
 

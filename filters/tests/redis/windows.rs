@@ -13,7 +13,7 @@ const BEGIN: u64 = 1_000_000 * SECOND;
 
 #[tokio::test]
 async fn a_limit_is_met_and_not_passed() {
-    let server = Server::start(&[]);
+    let server = Server::start(&[]).await;
     let side = Side::new(&server.url()).await;
     side.remote.set_clock(BEGIN);
     let rpm = limit("rpm", Kind::Window, 3);
@@ -35,7 +35,7 @@ async fn a_limit_is_met_and_not_passed() {
 
 #[tokio::test]
 async fn all_lines_are_charged_or_none() {
-    let server = Server::start(&[]);
+    let server = Server::start(&[]).await;
     let side = Side::new(&server.url()).await;
     let (wide, narrow) = (limit("wide", Kind::Window, 100), limit("narrow", Kind::Reserved, 10));
     let open = limit("open", Kind::Concurrent, 5);
@@ -48,7 +48,7 @@ async fn all_lines_are_charged_or_none() {
 
 #[tokio::test]
 async fn a_reservation_is_settled_with_what_was_used() {
-    let server = Server::start(&[]);
+    let server = Server::start(&[]).await;
     let side = Side::new(&server.url()).await;
     let tpm = limit("tpm", Kind::Reserved, 1000);
     let (at, _) = admitted(side.admit(1, vec![line(&tpm, 400, 0)]).await);

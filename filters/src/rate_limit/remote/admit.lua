@@ -18,29 +18,25 @@ end
 local function restore(line, stored)
   local due = line.own == stored and line.own < line.known
   for _ = 1, count() do
-    local bucket = floor((now - count()) / line.width)
+    local ago = count()
     local amount = count()
-    if due and bucket >= line.first and amount > 0 then
-      put(line, min(bucket, line.index), amount)
+    if due and ago < line.window and amount > 0 then
+      put(line, line.now - ago, amount)
     end
   end
   for _ = 1, count() do
     local lease = take()
     local cost = count()
     local at = count()
-    if due and open(line, lease, cost, at) then
-      if line.kind == 'c' then
-        line.sum, line.own = line.sum + 1, line.own + 1
-      else
-        line.reserved = line.reserved + cost
-      end
+    if due then
+      open(line, lease, cost, at)
     end
   end
   if due then
     if line.kind ~= 'c' then
       line.own = line.known
     end
-    line.charged, line.touched, line.fresh = true, true, true
+    line.charged, line.touched, line.moved, line.fresh = true, true, true, true
   end
 end
 
@@ -79,16 +75,12 @@ local answer = { status, now }
 for number, line in ipairs(lines) do
   if status == 0 then
     line.charged = true
-    if line.kind == 'c' then
-      if open(line, lease, 1, now) then
-        line.sum, line.own = line.sum + 1, line.own + 1
-      end
-    else
-      put(line, line.index, line.cost)
+    if line.kind ~= 'c' then
+      put(line, line.now, line.cost)
       line.own = line.own + line.cost
-      if line.kind == 'r' and open(line, lease, line.cost, now) then
-        line.reserved = line.reserved + line.cost
-      end
+    end
+    if line.open then
+      open(line, lease, line.cost, now)
     end
   end
   store(line)

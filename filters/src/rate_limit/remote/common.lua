@@ -2,21 +2,25 @@
 -- lease holds, in microseconds.
 --
 -- A limit is a HASH:
---   <number>    what was charged in the bucket of that number
---   s, o, h     the sum of the buckets, the oldest one that counts, the newest one
+--   <number>    a bucket of its window, as "amount:last": what was charged in it, and when last, from its beginning
+--   s           the sum of the buckets
+--   o, l        the oldest bucket that counts, and when it leaves
+--   n           the time of the newest charge
 --   r, e        what is reserved by open leases; the earliest time at which one of them may expire
 --   c:<sidecar> what that sidecar ever charged here and the bucket of its last charge, as "count:bucket"
--- and, where it has leases, a ZSET of "sidecar:lease:cost:at" by the time at which they expire.
+-- and, where it has leases, a ZSET of "sidecar:lease:cost:at" by the time at which they expire. Of concurrent requests
+-- there are no buckets: s counts the leases, and c those of a sidecar.
 --
--- A window counts the bucket of now and the BUCKETS before it, one more than it is long, so that nothing is ever over.
+-- A bucket leaves as a whole, the length of the window after its last charge: so nothing is ever over.
 
 local BUCKETS = 60
--- A clock that went back this far is not jitter: what is stored lies in its future and can't be told from the present.
+-- A clock that went back this many buckets is not jitter: what is stored lies in its future.
 local BACKWARD = 3
 -- Leases swept by one call at most; the next goes on.
 local SWEEP = 1000
 
 local call, floor, ceil, max, min = redis.call, math.floor, math.ceil, math.max, math.min
+local match = string.match
 
 -- Lua writes numbers with 14 digits, which is too few for microseconds.
 local function text(number)
@@ -30,92 +34,118 @@ if now == 0 then
 end
 local me, lease_time = ARGV[2], tonumber(ARGV[3])
 
-local function width_of(line)
-  return line.kind == 'c' and ceil(lease_time / BUCKETS) or ceil(line.window / BUCKETS)
+-- The amount of a bucket, and the time of its last charge.
+local function parse(line, bucket, value)
+  if not value then
+    return 0, 0
+  end
+  local amount, last = match(value, '^(%d+):(%d+)$')
+  return tonumber(amount), bucket * line.width + last
 end
 
--- Calls see(bucket, amount) for the buckets of a range, until it answers true.
+-- Calls see(bucket, amount, last) for the buckets of a range that are there, until it answers true.
 local function walk(line, from, to, see)
   while from <= to do
-    local last = min(from + 15, to)
     local names = {}
-    for bucket = from, last do
+    for bucket = from, min(from + 15, to) do
       names[#names + 1] = text(bucket)
     end
-    local amounts = call('HMGET', line.key, unpack(names))
+    local values = call('HMGET', line.key, unpack(names))
     for offset = 1, #names do
-      local amount = tonumber(amounts[offset])
-      if amount and see(from + offset - 1, amount) then
+      local bucket = from + offset - 1
+      if values[offset] and see(bucket, parse(line, bucket, values[offset])) then
         return
       end
     end
-    from = last + 1
+    from = from + #names
   end
 end
 
--- Takes back up to `amount` from a bucket that still counts; what has left the window is past anyway.
-local function refund(line, bucket, amount)
-  if bucket < line.first or bucket > line.index then
+-- Takes back up to `amount` from the bucket of a time; what has left the window is past anyway.
+local function refund(line, at, amount)
+  local bucket = floor(at / line.width)
+  local there, last = line.here, line.last
+  if bucket ~= line.index then
+    there, last = parse(line, bucket, call('HGET', line.key, text(bucket)))
+  end
+  local taken = min(there, amount)
+  if taken <= 0 then
     return
   end
-  local there = bucket == line.index and line.here or tonumber(call('HGET', line.key, text(bucket))) or 0
-  local taken = min(there, amount)
-  if taken > 0 then
-    call('HINCRBY', line.key, text(bucket), text(-taken))
-    line.sum = line.sum - taken
-    if bucket == line.index then
-      line.here = line.here - taken
-    end
-    line.touched = true
+  if bucket == line.index then
+    line.here = there - taken
+  else
+    call('HSET', line.key, text(bucket), text(there - taken) .. ':' .. text(last - bucket * line.width))
   end
+  line.sum = line.sum - taken
+  line.touched = true
+end
+
+-- Charges an amount at a time within the window.
+local function put(line, at, amount)
+  local bucket = floor(at / line.width)
+  local last
+  if bucket == line.index then
+    line.here, line.last = line.here + amount, max(line.last, at)
+    last = line.last
+  else
+    local there
+    there, last = parse(line, bucket, call('HGET', line.key, text(bucket)))
+    last = max(last, at)
+    call('HSET', line.key, text(bucket), text(there + amount) .. ':' .. text(last - bucket * line.width))
+  end
+  if not line.oldest or bucket <= line.oldest then
+    line.oldest, line.leaves = bucket, last + line.window
+  end
+  line.newest = max(line.newest, at)
+  line.sum = line.sum + amount
+  line.touched, line.moved = true, true
 end
 
 -- Lets the buckets go that have left the window.
 local function age(line)
-  if line.newest < line.first then
-    local names = {}
-    for bucket = max(line.oldest, line.newest - BUCKETS - 1), line.newest do
-      names[#names + 1] = text(bucket)
+  local gone, last = {}, floor(line.newest / line.width)
+  local oldest, leaves
+  if line.newest + line.window <= line.now then
+    for bucket = line.oldest, last do
+      gone[#gone + 1] = text(bucket)
     end
-    if #names > 0 then
-      call('HDEL', line.key, unpack(names))
-      line.touched = true
-    end
-    line.sum, line.oldest = 0, line.index
-  elseif line.oldest < line.first then
-    local gone = {}
-    local oldest = line.index
-    walk(line, line.oldest, line.newest, function(bucket, amount)
-      if bucket < line.first then
-        line.sum = line.sum - amount
-        gone[#gone + 1] = text(bucket)
-      elseif amount > 0 then
-        oldest = bucket
+    line.sum = 0
+  else
+    walk(line, line.oldest, last, function(bucket, amount, charged)
+      if amount > 0 and charged + line.window > line.now then
+        oldest, leaves = bucket, charged + line.window
         return true
       end
+      line.sum = line.sum - amount
+      gone[#gone + 1] = text(bucket)
     end)
-    if #gone > 0 then
-      call('HDEL', line.key, unpack(gone))
-    end
-    line.oldest, line.touched = oldest, true
   end
+  if not oldest then
+    gone[#gone + 1] = 'o'
+    gone[#gone + 1] = 'l'
+  end
+  if #gone > 0 then
+    call('HDEL', line.key, unpack(gone))
+  end
+  line.oldest, line.leaves, line.touched = oldest, leaves, true
 end
 
 -- Gives back what expired leases had reserved: whoever held them is dead, or has not been heard of for as long.
 local function expire(line)
   local gone = call('ZRANGEBYSCORE', line.open, '-inf', text(line.now), 'LIMIT', 0, SWEEP)
   for _, member in ipairs(gone) do
-    local owner, cost, at = string.match(member, '^([^:]*):[^:]*:(%d+):(%d+)$')
-    if line.kind == 'c' then
+    local owner, cost, at = match(member, '^([^:]*):[^:]*:(%d+):(%d+)$')
+    if line.kind == 'r' then
+      line.reserved = line.reserved - cost
+      refund(line, tonumber(at), tonumber(cost))
+    else
       line.sum = line.sum - 1
       if owner == me then
         line.own = line.own - 1
       elseif call('HINCRBY', line.key, 'c:' .. owner, -1) <= 0 then
         call('HDEL', line.key, 'c:' .. owner)
       end
-    else
-      line.reserved = line.reserved - cost
-      refund(line, floor(at / line.width), tonumber(cost))
     end
   end
   if #gone > 0 then
@@ -130,46 +160,49 @@ end
 local function forget(line)
   local all = call('HGETALL', line.key)
   for field = 1, #all, 2 do
-    local bucket = string.sub(all[field], 1, 2) == 'c:' and string.match(all[field + 1], ':(%d+)$')
-    if bucket and tonumber(bucket) < line.first - 1 and all[field] ~= line.mine then
+    local bucket = string.sub(all[field], 1, 2) == 'c:' and match(all[field + 1], ':(%d+)$')
+    if bucket and tonumber(bucket) < line.index - BUCKETS - 2 and all[field] ~= line.mine then
       call('HDEL', line.key, all[field])
     end
   end
 end
 
+local function get(line)
+  return call('HMGET', line.key, 's', 'o', 'l', 'n', 'r', 'e', line.mine, text(line.index))
+end
+
 -- Reads a limit and brings it up to now.
 local function load(line)
-  line.width = width_of(line)
-  line.index = floor(now / line.width)
+  line.width = ceil((line.kind == 'c' and lease_time or line.window) / BUCKETS)
   line.mine = 'c:' .. me
-  local got = call('HMGET', line.key, 's', 'o', 'h', 'r', 'e', line.mine, text(line.index))
-  local newest = tonumber(got[3])
-  if newest and newest - line.index > BACKWARD then
-    call('DEL', line.key)
-    if line.open then
-      call('DEL', line.open)
-    end
-    got, newest = {}, nil
-  elseif newest and newest > line.index then
+  line.now, line.index = now, floor(now / line.width)
+  local got = get(line)
+  local newest, oldest = tonumber(got[4]), tonumber(got[2])
+  local from_future = newest and newest - now > BACKWARD * line.width
+  -- No window is this long: another one has been given the same key.
+  local foreign = oldest and floor(newest / line.width) - oldest > 2 * BUCKETS
+  if from_future or foreign then
+    call('DEL', line.key, line.open or line.key)
+    got, newest, oldest = {}, nil, nil
+  elseif newest and newest > now then
     -- Time never runs backward on a limit.
-    line.index = newest
-    got[7] = call('HGET', line.key, text(newest))
+    line.now, line.index = newest, floor(newest / line.width)
+    got = get(line)
   end
-  line.now = max(now, line.index * line.width)
-  line.first = line.index - BUCKETS
-  line.fresh = newest ~= line.index
-  line.newest = newest or line.index
+  line.fresh = not newest or floor(newest / line.width) ~= line.index
   line.sum = tonumber(got[1]) or 0
-  line.oldest = tonumber(got[2]) or line.index
-  line.reserved = tonumber(got[4]) or 0
-  line.expires = tonumber(got[5]) or 0
-  line.own = got[6] and tonumber(line.kind == 'c' and got[6] or string.match(got[6], '^%d+')) or 0
-  line.here = tonumber(got[7]) or 0
-  if line.kind ~= 'c' then
+  line.oldest, line.leaves = oldest, tonumber(got[3])
+  line.newest = newest or 0
+  line.reserved = tonumber(got[5]) or 0
+  line.expires = tonumber(got[6]) or 0
+  line.own = got[7] and tonumber(match(got[7], '^%d+')) or 0
+  line.here, line.last = parse(line, line.index, got[8])
+  if oldest and line.now >= line.leaves then
     age(line)
-    if newest and line.fresh and floor(newest / BUCKETS) ~= floor(line.index / BUCKETS) then
-      forget(line)
-    end
+    line.here, line.last = parse(line, line.index, line.oldest and got[8])
+  end
+  if newest and line.kind ~= 'c' and floor(newest / line.width / BUCKETS) ~= floor(line.index / BUCKETS) then
+    forget(line)
   end
   if line.expires > 0 and line.now >= line.expires then
     expire(line)
@@ -190,20 +223,6 @@ local function keep(line)
   end
 end
 
--- Puts an amount into a bucket that counts.
-local function put(line, bucket, amount)
-  if line.sum == 0 or bucket < line.oldest then
-    line.oldest = bucket
-  end
-  line.sum = line.sum + amount
-  if bucket == line.index then
-    line.here = line.here + amount
-  else
-    call('HINCRBY', line.key, text(bucket), text(amount))
-  end
-  line.touched = true
-end
-
 -- Opens a lease; false where it is open already.
 local function open(line, lease, cost, at)
   local expiry = line.now + lease_time
@@ -213,7 +232,12 @@ local function open(line, lease, cost, at)
   if line.expires == 0 or expiry < line.expires then
     line.expires = expiry
   end
-  line.touched = true
+  if line.kind == 'r' then
+    line.reserved = line.reserved + cost
+  else
+    line.sum, line.own, line.newest = line.sum + 1, line.own + 1, line.now
+  end
+  line.touched, line.moved = true, true
   return true
 end
 
@@ -227,32 +251,32 @@ local function store(line)
     fields[#fields + 1] = name
     fields[#fields + 1] = value
   end
-  if line.kind == 'c' then
-    if line.own > 0 then
-      set(line.mine, text(line.own))
-    else
-      call('HDEL', line.key, line.mine)
-    end
-  else
+  if line.oldest then
     set('o', text(line.oldest))
-    if line.here > 0 then
-      set(text(line.index), text(line.here))
-    end
+    set('l', text(line.leaves))
+  end
+  if line.last > 0 then
+    set(text(line.index), text(line.here) .. ':' .. text(line.last - line.index * line.width))
+  end
+  if line.kind ~= 'c' then
     if line.charged then
       set(line.mine, text(line.own) .. ':' .. text(line.index))
     end
+  elseif line.own > 0 then
+    set(line.mine, text(line.own))
+  else
+    call('HDEL', line.key, line.mine)
   end
   if line.open then
     set('r', text(line.reserved))
     set('e', text(line.expires))
   end
-  -- The expiry moves with the newest bucket, so that most calls need not set it.
-  local kept = line.fresh and (line.sum > 0 or line.reserved > 0)
-  if kept then
-    set('h', text(line.index))
+  if line.moved then
+    set('n', text(line.newest))
   end
   call('HSET', line.key, unpack(fields))
-  if kept then
+  -- The expiry moves with the newest bucket, so that most calls need not set it.
+  if line.moved and line.fresh then
     keep(line)
   end
 end
@@ -268,10 +292,10 @@ local function retry(line)
     return max((tonumber(last[2]) or now) - now, 0)
   end
   local leaves = -1
-  walk(line, line.oldest, line.index, function(bucket, amount)
+  walk(line, line.oldest, floor(line.newest / line.width), function(_, amount, charged)
     missing = missing - amount
     if missing <= 0 then
-      leaves = (bucket + BUCKETS + 1) * line.width - now
+      leaves = charged + line.window - now
       return true
     end
   end)
@@ -282,13 +306,13 @@ end
 -- and if not, until it does; -1 stands for none.
 local function report(answer, line)
   local oldest, newest = -1, -1
-  if line.sum > 0 and line.kind ~= 'c' then
-    oldest = (line.oldest + BUCKETS + 1) * line.width - now
-    newest = ((line.here > 0 and line.index or line.newest) + BUCKETS + 1) * line.width - now
+  if line.sum > 0 and line.oldest then
+    oldest = line.leaves - now
+    newest = line.newest + line.window - now
   end
   local count = #answer
   answer[count + 1] = line.sum
-  answer[count + 2] = line.kind == 'r' and line.reserved or 0
+  answer[count + 2] = line.reserved
   answer[count + 3] = line.own
   answer[count + 4] = oldest
   answer[count + 5] = newest

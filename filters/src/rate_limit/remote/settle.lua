@@ -26,9 +26,9 @@ elseif line.kind == 'r' then
   end
 end
 if due > 0 then
-  put(line, line.index, due)
+  put(line, line.now, due)
 elseif due < 0 then
-  refund(line, floor(at / line.width), -due)
+  refund(line, at, -due)
 end
 store(line)
 return done
