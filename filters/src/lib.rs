@@ -11,9 +11,11 @@ pub mod filter;
 pub mod labels;
 pub mod latency;
 pub mod models;
+pub mod rate_limit;
 pub mod refusal;
 pub mod reply;
 pub mod sse;
+pub mod store;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 pub mod tokens;
