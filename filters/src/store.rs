@@ -183,16 +183,17 @@ impl Store {
         }
     }
 
-    /// Calls a script from the background, where nobody waits: with the time of a connect.
-    pub async fn call_patiently(self: &Arc<Self>, call: Call) -> Result<Value, Unanswered> {
-        let (epoch, link) = self.ready().ok_or(Unanswered::Down)?;
+    /// Calls a script from the background, where nobody waits. An error is what went wrong, or nothing where
+    /// nothing was sent.
+    pub async fn call_patiently(self: &Arc<Self>, call: Call) -> Result<Value, Option<Fault>> {
+        let (epoch, link) = self.ready().ok_or(None)?;
         let Ok(outcome) = tokio::time::timeout(self.opener.patience(), call.run(link)).await else {
             self.meters.error(Fault::Slow);
             self.fall(Fault::Slow, epoch);
-            return Err(Unanswered::Slow);
+            return Err(Some(Fault::Slow));
         };
         self.observe(&outcome, epoch);
-        outcome.map_err(|_| Unanswered::Down)
+        outcome.map_err(|error| Some(Fault::of(&error)))
     }
 
     /// This thread's connection, if there is one that may be used.

@@ -191,7 +191,7 @@ impl Remote {
     pub async fn read(self: &Arc<Self>, limits: &[Limit]) -> Result<Vec<Seen>, Unanswered> {
         let reads = limits.iter().map(|limit| self.store.call(scripts::read(self, limit), |_| ()));
         let values = futures::future::try_join_all(reads).await?;
-        values.into_iter().map(|value| answer::parse_one(value).ok_or(Unanswered::Down)).collect()
+        values.into_iter().map(|value| answer::seen(&value).ok_or(Unanswered::Down)).collect()
     }
 
     /// Sends settles as they come, and renews open leases, until it is dropped.

@@ -60,6 +60,11 @@ impl Fault {
         !matches!(self, Fault::Other)
     }
 
+    /// Whether the server may have done what it was told all the same.
+    pub const fn is_ambiguous(self) -> bool {
+        matches!(self, Fault::Cut | Fault::Slow)
+    }
+
     pub(super) fn of(error: &RedisError) -> Fault {
         match error.kind() {
             ErrorKind::Io if error.is_timeout() => Fault::Slow,

@@ -20,7 +20,8 @@ async fn node() -> Server {
             break port;
         }
     };
-    Server::start_on(port, &["--cluster-enabled", "yes", "--cluster-node-timeout", "1000"]).await
+    let quick = ["--cluster-node-timeout", "1000", "--repl-diskless-sync-delay", "0"];
+    Server::start_on(port, &[&["--cluster-enabled", "yes"], &quick[..]].concat()).await
 }
 
 async fn cluster() -> Vec<Server> {
@@ -36,10 +37,13 @@ async fn cluster() -> Vec<Server> {
         .output()
         .expect("redis-cli is not installed; `scripts/setup test` installs it");
     assert!(made.status.success(), "the cluster was not made: {}", String::from_utf8_lossy(&made.stdout));
-    eventually("every node sees the cluster whole", async || {
-        nodes.iter().all(|node| info(node).contains("cluster_state:ok"))
-    })
-    .await;
+    // A replica that has never had its master's data would not take over.
+    let whole = |node: &Server| {
+        let replication = text(node.say("INFO replication"));
+        info(node).contains("cluster_state:ok")
+            && (replication.contains("role:master") || replication.contains("master_link_status:up"))
+    };
+    eventually("every node sees the cluster whole", async || nodes.iter().all(whole)).await;
     nodes
 }
 
@@ -132,7 +136,13 @@ async fn a_cluster_that_moves_fails_over_and_falls() {
     assert!(side.store.health().is_up(), "a move is no fault");
     comes_back("a move", &side).await;
 
-    // A node dies and its replica takes over.
+    // A node dies and its replica takes over, which the others allow only when all agree who has what.
+    let moved = |node: &Server| {
+        let layout = text(node.say("CLUSTER NODES"));
+        let owner = layout.lines().find(|line| line.starts_with(&to_id)).expect("the new owner");
+        owner.split_whitespace().skip(8).any(|range| range == slot.to_string())
+    };
+    eventually("all know of the move", async || nodes.iter().all(moved)).await;
     nodes[from].stop();
     eventually("that a node is missing", async || !all_admitted(&side).await).await;
     comes_back("a failover", &side).await;

@@ -87,14 +87,6 @@ impl Server {
         command.query(&mut self.connection()).unwrap_or_else(|error| panic!("{error}"))
     }
 
-    /// What it has used of a core.
-    pub fn cpu(&self) -> Duration {
-        let text: String = redis::cmd("INFO").arg("cpu").query(&mut self.connection()).expect("an answer");
-        let field =
-            |name| text.lines().find_map(|line| line.strip_prefix(name)?.parse::<f64>().ok()).expect("a figure");
-        Duration::from_secs_f64(field("used_cpu_user:") + field("used_cpu_sys:"))
-    }
-
     pub fn signal(&self, signal: &str) {
         let status = Command::new("sh").args(["-c", &format!("kill -{signal} {}", self.child.id())]).status();
         assert!(status.expect("sh").success(), "signal {signal} could not be sent");

@@ -1,4 +1,4 @@
-//! What the scripts answer: integers in a row.
+//! What the scripts answer: the outcome, the clock, and seven numbers of each limit.
 
 use std::time::Duration;
 
@@ -6,47 +6,50 @@ use redis::Value;
 
 use super::{Answer, Seen};
 
-/// Integers for each limit.
-const EACH: usize = 7;
-
 pub(super) fn parse(value: Value, lines: usize) -> Option<Answer> {
-    let numbers = numbers(value)?;
-    let (&[status, at], rest) = numbers.split_first_chunk::<2>()?;
-    let at = u64::try_from(at).ok()?;
+    let Value::Array(values) = value else { return None };
+    let (Value::Int(status), Value::Int(at)) = (values.first()?, values.get(1)?) else { return None };
+    let at = u64::try_from(*at).ok()?;
+    let rest = values.get(2..).filter(|rest| rest.len() == lines)?;
     match status {
-        0 | 1 => {
-            let lines: Vec<_> = (rest.len() == EACH * lines).then(|| rest.as_chunks().0.iter().map(seen).collect())?;
-            Some(if status == 0 { Answer::Admitted { at, lines } } else { Answer::Refused { at, lines } })
-        }
-        2 if rest.len() == lines => {
-            Some(Answer::Lost { at, stored: rest.iter().map(|&number| number.max(0) as u64).collect() })
-        }
+        0 => Some(Answer::Admitted { at, lines: rest.iter().map(seen).collect::<Option<_>>()? }),
+        1 => Some(Answer::Refused { at, lines: rest.iter().map(seen).collect::<Option<_>>()? }),
+        2 => Some(Answer::Lost { at, stored: rest.iter().map(stored).collect::<Option<_>>()? }),
         _ => None,
     }
 }
 
-pub(super) fn parse_one(value: Value) -> Option<Seen> {
-    let numbers = numbers(value)?;
-    numbers.get(2..)?.as_chunks().0.first().map(seen)
+fn stored(value: &Value) -> Option<u64> {
+    if let Value::Int(number) = value { Some(count(*number)) } else { None }
 }
 
-fn numbers(value: Value) -> Option<Vec<i64>> {
+/// What comes back counts from 0; less can only be a count that Redis has lost a part of.
+fn count(number: i64) -> u64 {
+    number.max(0).unsigned_abs()
+}
+
+pub(super) fn seen(value: &Value) -> Option<Seen> {
     let Value::Array(values) = value else { return None };
-    let number = |value: &Value| if let Value::Int(number) = value { Some(*number) } else { None };
-    values.iter().map(number).collect()
-}
-
-fn seen(numbers: &[i64; EACH]) -> Seen {
-    let &[used, reserved, own, oldest, newest, fits, retry] = numbers;
-    let count = |number: i64| number.max(0) as u64;
-    let time = |number: i64| u64::try_from(number).ok().map(Duration::from_micros);
-    Seen {
-        used: count(used),
-        reserved: count(reserved),
-        own: count(own),
+    let [
+        Value::Int(used),
+        Value::Int(reserved),
+        Value::Int(own),
+        Value::Int(oldest),
+        Value::Int(newest),
+        Value::Int(fits),
+        Value::Int(retry),
+    ] = values.as_slice()
+    else {
+        return None;
+    };
+    let time = |number: &i64| u64::try_from(*number).ok().map(Duration::from_micros);
+    Some(Seen {
+        used: count(*used),
+        reserved: count(*reserved),
+        own: count(*own),
         oldest: time(oldest),
         newest: time(newest),
-        fits: fits == 1,
+        fits: *fits == 1,
         retry: time(retry),
-    }
+    })
 }

@@ -8,7 +8,6 @@ use opentelemetry::metrics::{Counter, Meter};
 use tokio::sync::Notify;
 
 use super::{Kind, Remote, Settle, scripts};
-use crate::store::Unanswered;
 
 /// Settles kept while Redis is away. The oldest are dropped beyond it: what they had reserved is given back when
 /// its time is over, as if the sidecar had died.
@@ -26,7 +25,9 @@ impl Settles {
     pub(super) fn new(meter: &Meter) -> Self {
         let dropped = meter
             .u64_counter("outrigger_rate_limit_dropped_settles")
-            .with_description("Settles given up because too many waited for Redis to return.")
+            .with_description(
+                "Settles given up: too many waited for Redis to return, or it may have done them before it broke off.",
+            )
             .build();
         Settles { queue: Mutex::default(), wake: Notify::new(), dropped }
     }
@@ -72,18 +73,20 @@ impl Remote {
     }
 
     async fn send(self: &Arc<Self>, settle: Settle) {
-        let sent = self.store.call_patiently(scripts::settle(self, &settle)).await;
-        // Whether a call that broke was executed can't be known. Sent twice, a reservation is charged too much
-        // and never too little; anything else would be refunded twice.
-        let again = match sent {
-            Ok(_) => false,
-            Err(Unanswered::Down) => true,
-            Err(Unanswered::Slow) => settle.limit.kind != Kind::Window,
+        let again = match self.store.call_patiently(scripts::settle(self, &settle)).await {
+            Ok(_) => return,
+            Err(None) => true,
+            // Sent twice, a reservation is charged too much and never too little; anything else would be refunded
+            // twice.
+            Err(Some(fault)) if fault.is_ambiguous() => settle.limit.kind != Kind::Window,
+            Err(Some(fault)) => fault.is_general(),
         };
         if again {
             self.settles.put_back(settle);
             // Where this thread has no connection yet, one is being made.
             tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+        } else {
+            self.settles.dropped.add(1, &[]);
         }
     }
 }
