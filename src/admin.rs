@@ -1,10 +1,11 @@
-//! The operator's side: alive, ready, metrics. On a port of its own.
+//! The operator's side: alive, ready, healthy, metrics, limits. On a port of its own.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use http::{Response, StatusCode, header};
+use outrigger_filters::store::Health;
 use pingora::apps::ServerApp as _;
 use pingora::apps::http_app::{HttpServer, ServeHttp};
 use pingora::protocols::http::ServerSession;
@@ -15,11 +16,12 @@ use prometheus::{Encoder, Registry, TextEncoder};
 use serde_json::json;
 use tokio::net::TcpListener;
 
-use crate::service::Readiness;
+use crate::service::{Limits, Readiness};
 
 pub struct Admin {
     pub registry: Registry,
     pub readiness: Readiness,
+    pub limits: Limits,
 }
 
 /// The admin port as a service that outlives the clients' port: Pingora closes its own listeners as
@@ -68,13 +70,53 @@ impl ServeHttp for Admin {
                     json_answer(StatusCode::SERVICE_UNAVAILABLE, &json!({ "status": "not ready", "why": why }))
                 }
             },
+            "/healthz" => json_answer(StatusCode::OK, &self.health()),
             "/metrics" => self.metrics(),
-            _ => json_answer(StatusCode::NOT_FOUND, &error("Nothing is here; try /livez, /readyz or /metrics.")),
+            "/api/limits" => self.limits(None).await,
+            other => match other.strip_prefix("/api/limits/") {
+                Some(tenant) if !tenant.is_empty() => self.limits(Some(tenant)).await,
+                _ => json_answer(StatusCode::NOT_FOUND, &error(NOTHING_HERE)),
+            },
         }
     }
 }
 
+const NOTHING_HERE: &str =
+    "Nothing is here; try /livez, /readyz, /healthz, /metrics, /api/limits or /api/limits/{tenant}.";
+
 impl Admin {
+    /// What works, part by part. A part that is missing degrades the whole, which goes on serving.
+    fn health(&self) -> serde_json::Value {
+        let redis = match &self.limits.store {
+            None => json!({ "status": "off", "reason": "no redis.url is set: limits are this process's own" }),
+            Some(store) => match store.health() {
+                Health::Up if self.limits.limiter.is_degraded() => json!({
+                    "status": "degraded",
+                    "reason": "back; the sidecars are telling it what it missed",
+                }),
+                Health::Up => json!({ "status": "ok", "sidecars": store.replicas().count }),
+                Health::Down { since, reason } => json!({
+                    "status": "degraded",
+                    "reason": reason.name(),
+                    "for_ms": u64::try_from(since.elapsed().as_millis()).unwrap_or(u64::MAX),
+                }),
+            },
+        };
+        let status = if redis["status"] == "degraded" { "degraded" } else { "ok" };
+        json!({ "status": status, "parts": { "redis": redis } })
+    }
+
+    async fn limits(&self, tenant: Option<&str>) -> Response<Vec<u8>> {
+        let tenant = tenant.map(|tenant| percent_encoding::percent_decode_str(tenant).decode_utf8_lossy());
+        match self.limits.limiter.report(tenant.as_deref()).await {
+            Some(report) => json_answer(StatusCode::OK, &report),
+            None => json_answer(
+                StatusCode::NOT_FOUND,
+                &error("No such tenant: neither a name in [tenants.names] nor one that has asked in the last windows."),
+            ),
+        }
+    }
+
     fn metrics(&self) -> Response<Vec<u8>> {
         let encoder = TextEncoder::new();
         let mut text = Vec::new();

@@ -12,7 +12,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use http::{HeaderName, Uri};
-use outrigger_filters::{dedup, latency};
+use outrigger_filters::tenants::Names;
+use outrigger_filters::{Tenant, dedup, latency, rate_limit, store, tokens};
 use serde::Deserialize;
 
 pub use load::load;
@@ -24,8 +25,12 @@ pub use route::Passed;
 pub struct Config {
     pub server: Server,
     pub tenants: Tenants,
+    pub redis: store::Config,
     pub backends: Vec<Backend>,
+    /// Tokenizers of models, to count their tokens with.
+    pub tokenizers: Vec<tokens::Config>,
     pub dedup: dedup::Config,
+    pub rate_limit: rate_limit::Config,
     pub breaker: Breaker,
     pub latency: latency::Config,
     pub telemetry: Telemetry,
@@ -36,7 +41,7 @@ pub struct Config {
 pub struct Server {
     /// Where clients come in: HTTP/1.1 and HTTP/2 on one port.
     pub listen: SocketAddr,
-    /// Where `/livez`, `/readyz` and `/metrics` are answered. Keep it off the open network.
+    /// Where `/livez`, `/readyz`, `/healthz`, `/metrics` and `/api/limits` are answered. Keep it off the open network.
     pub admin: SocketAddr,
     /// Worker threads; 0 means one per core.
     pub threads: usize,
@@ -114,6 +119,46 @@ impl Millis {
 pub struct Tenants {
     /// Who a request comes from: `bearer` (its key, hashed), `header:<name>`, or `none` (all are one).
     pub from: TenantsFrom,
+    /// Tenants that have names: for limits of their own, and to be asked for by.
+    pub names: BTreeMap<String, Who>,
+}
+
+/// How a tenant that has a name is known.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Who {
+    /// The environment variable that holds its key.
+    KeyEnv(String),
+    /// What the header of `tenants.from` says of it.
+    Value(String),
+    /// The digest of its key, as `outrigger tenant` prints it.
+    Digest(String),
+}
+
+impl Who {
+    fn tenant(&self) -> Result<Tenant, String> {
+        match self {
+            Who::KeyEnv(variable) => match std::env::var(variable) {
+                Ok(key) if !key.trim().is_empty() => Ok(Tenant::of(key.trim().as_bytes())),
+                _ => Err(format!("the environment variable {variable} is not set")),
+            },
+            Who::Value(value) => Ok(Tenant::of(value.as_bytes())),
+            Who::Digest(digest) => Tenant::with_digest(digest)
+                .ok_or_else(|| "a digest is 64 hex digits, as `outrigger tenant` prints it".to_owned()),
+        }
+    }
+}
+
+impl Tenants {
+    /// # Errors
+    /// The name that nobody can be found by, and why.
+    pub fn names(&self) -> Result<Names, (String, String)> {
+        let named = |(name, who): (&String, &Who)| match who.tenant() {
+            Ok(tenant) => Ok((name.clone(), tenant)),
+            Err(why) => Err((format!("tenants.names.{name}"), why)),
+        };
+        self.names.iter().map(named).collect()
+    }
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -320,7 +365,22 @@ fn header_names<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Vec
 
 impl Config {
     /// What no single key can say: the first thing wrong between keys, by the path of the key.
-    fn contradiction(&self) -> Option<(&'static str, String)> {
+    fn contradiction(&self) -> Option<(String, String)> {
+        let place = |(key, message): (&'static str, String)| (key.to_owned(), message);
+        self.clash().map(place).or_else(|| self.limits_clash()).or_else(|| self.missing_part().map(place))
+    }
+
+    fn limits_clash(&self) -> Option<(String, String)> {
+        let below = |(key, message): (String, String)| (format!("rate_limit.{key}"), message);
+        let names = match self.tenants.names() {
+            Ok(names) => names,
+            Err(wrong) => return Some(wrong),
+        };
+        let wrong = self.rate_limit.contradiction();
+        wrong.or_else(|| self.rate_limit.check_names(&names).err()).map(below)
+    }
+
+    fn clash(&self) -> Option<(&'static str, String)> {
         if self.backends.is_empty() {
             let how = "name one: `[[backends]]` with `url = \"http://127.0.0.1:8000\"`, or set OUTRIGGER_BACKEND";
             return Some(("backends", format!("no backend is configured; {how}")));
@@ -337,7 +397,7 @@ impl Config {
         if self.dedup.max_readers == 0 || self.dedup.max_log_bytes == 0 {
             return Some(("dedup", "max_readers and max_log_bytes must be at least 1".to_owned()));
         }
-        self.missing_part()
+        None
     }
 
     /// Files and variables that the settings name and that are not there.

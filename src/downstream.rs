@@ -7,11 +7,11 @@ use http::HeaderMap;
 use http::header::{CONTENT_ENCODING, HeaderName};
 use outrigger_filters::ask::Sharing;
 use outrigger_filters::dedup;
-use outrigger_filters::{Ask, Reason, Refusal, Route};
+use outrigger_filters::{Ask, Reason, Refusal, Route, Tenant};
 use pingora::proxy::Session;
 use pingora::{Error, ErrorType};
 
-use crate::config::{Server, Tenants};
+use crate::config::Server;
 use crate::identity;
 use crate::proxy::Request;
 pub use body::{Interrupted, read as read_body};
@@ -26,15 +26,14 @@ pub fn gone() -> Box<Error> {
 pub async fn read_ask(
     session: &mut Session,
     route: Route,
+    tenant: Tenant,
     request: &Request,
     server: &Server,
-    tenants: &Tenants,
 ) -> Result<Ask, Interrupted> {
     let head = session.req_header();
     if head.headers.get(CONTENT_ENCODING).is_some_and(|encoding| encoding != "identity") {
         return Err(Reason::UnsupportedEncoding.into());
     }
-    let tenant = identity::tenant(&tenants.from, &head.headers)?;
     let sharing = sharing(&head.headers)?;
     let target = head.uri.path_and_query().map_or(route.path(), |target| target.as_str()).to_owned();
     let headers = forwarded(&head.headers, request, &server.forwarded_headers);

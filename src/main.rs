@@ -40,10 +40,15 @@ struct Arguments {
 enum Command {
     /// Reads the settings, says what is wrong with them by file, line and key, and serves nothing
     Check,
+    /// Reads a tenant's key from standard input and prints its digest, for [tenants.names]
+    Tenant,
 }
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
+    if matches!(arguments.command, Some(Command::Tenant)) {
+        return tenant();
+    }
     let config = match config::load(arguments.config.as_deref(), &config::environment()) {
         Ok(config) => config,
         Err(problem) => {
@@ -52,6 +57,9 @@ fn main() -> ExitCode {
         }
     };
     if matches!(arguments.command, Some(Command::Check)) {
+        for words in config.rate_limit.pointless() {
+            println!("Note: {words}.");
+        }
         println!("The settings are good.");
         return ExitCode::SUCCESS;
     }
@@ -62,4 +70,14 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+fn tenant() -> ExitCode {
+    let mut key = String::new();
+    if let Err(error) = std::io::stdin().read_line(&mut key) {
+        eprintln!("outrigger: reading the key: {error}");
+        return ExitCode::FAILURE;
+    }
+    println!("{}", outrigger_filters::Tenant::of(key.trim().as_bytes()).hex());
+    ExitCode::SUCCESS
 }

@@ -5,9 +5,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use http::header::{HOST, HeaderValue};
+use http::header::{HOST, HeaderMap, HeaderName, HeaderValue};
 use http::uri::PathAndQuery;
-use outrigger_filters::{Chain, Reason, Refusal, Route};
+use outrigger_filters::rate_limit::{Limiter, Permit};
+use outrigger_filters::{Chain, Reason, Refusal, Route, Tenant};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::proxy::{FailToProxy, ProxyHttp, Session};
 use pingora::upstreams::peer::HttpPeer;
@@ -27,6 +28,9 @@ pub struct Proxy {
     pub server: Server,
     pub tenants: Tenants,
     pub chain: Chain,
+    pub limiter: Arc<Limiter>,
+    /// The headers that limits tell senders apart by.
+    pub marks: Vec<HeaderName>,
     pub backends: Arc<Backends>,
     pub metrics: ServerMetrics,
     pub active: Active,
@@ -66,6 +70,8 @@ pub struct Request {
     pub tokens: Tokens,
     /// Bytes of a passed body so far.
     passed_bytes: usize,
+    /// What a passed request holds of the limits.
+    permit: Option<Permit>,
     _busy: Busy,
 }
 
@@ -84,9 +90,30 @@ fn request_id(head: &RequestHeader) -> HeaderValue {
 }
 
 impl Proxy {
+    /// Who asks, if he may ask now: before anything of the body is read.
+    fn welcome(&self, session: &Session) -> Result<Tenant, Refusal> {
+        let tenant = identity::tenant(&self.tenants.from, &session.req_header().headers)?;
+        let address = session.client_addr().and_then(|address| address.as_inet()).map(|address| address.ip());
+        self.limiter.guard.check(&tenant, address)?;
+        Ok(tenant)
+    }
+
+    fn marks(&self, session: &Session) -> HeaderMap {
+        let headers = &session.req_header().headers;
+        let mark = |name: &HeaderName| Some((name.clone(), headers.get(name)?.clone()));
+        self.marks.iter().filter_map(mark).collect()
+    }
+
     async fn held(&self, session: &mut Session, route: Route, request: &mut Request) -> Result<()> {
-        let ask = match downstream::read_ask(session, route, request, &self.server, &self.tenants).await {
-            Ok(ask) => Arc::new(ask),
+        let tenant = match self.welcome(session) {
+            Ok(tenant) => tenant,
+            Err(refusal) => return self.refuse(session, request, &refusal).await,
+        };
+        let ask = match downstream::read_ask(session, route, tenant, request, &self.server).await {
+            Ok(mut ask) => {
+                ask.marks = self.marks(session);
+                Arc::new(ask)
+            }
             Err(Interrupted::Gone) => return Err(downstream::gone()),
             Err(Interrupted::Refused(refusal)) => return self.refuse(session, request, &refusal).await,
         };
@@ -110,6 +137,16 @@ impl Proxy {
                 self.refuse(session, request, &refusal).await
             }
         }
+    }
+
+    /// Whether a request may go through without the chain.
+    async fn pass(&self, session: &Session) -> Result<Permit, Refusal> {
+        let tenant = self.welcome(session)?;
+        let limit = self.server.max_body_bytes.get();
+        if declared_length(session.req_header()).is_some_and(|length| length > limit) {
+            return Err(Reason::BodyTooLarge { limit }.into());
+        }
+        self.limiter.admit_passed(tenant, &self.marks(session)).await
     }
 
     async fn refuse(&self, session: &mut Session, request: &Request, refusal: &Refusal) -> Result<()> {
@@ -150,6 +187,7 @@ impl ProxyHttp for Proxy {
             route: None,
             tokens: Tokens::begin(),
             passed_bytes: 0,
+            permit: None,
             _busy: self.active.enter(),
         });
         Ok(())
@@ -166,18 +204,13 @@ impl ProxyHttp for Proxy {
                 self.held(session, route, request).await?;
                 Ok(true)
             }
-            Ok(Fate::Passed) => {
-                let identity = identity::tenant(&self.tenants.from, &head.headers);
-                let too_large = declared_length(head).is_some_and(|length| length > self.server.max_body_bytes.get());
-                let limit = self.server.max_body_bytes.get();
-                match identity.map(|_| too_large) {
-                    Ok(false) => Ok(false),
-                    Ok(true) => {
-                        self.refuse(session, request, &Reason::BodyTooLarge { limit }.into()).await.map(|()| true)
-                    }
-                    Err(reason) => self.refuse(session, request, &reason.into()).await.map(|()| true),
+            Ok(Fate::Passed) => match self.pass(session).await {
+                Ok(permit) => {
+                    request.permit = Some(permit);
+                    Ok(false)
                 }
-            }
+                Err(refusal) => self.refuse(session, request, &refusal).await.map(|()| true),
+            },
             Err(reason) => {
                 self.refuse(session, request, &reason.into()).await?;
                 Ok(true)
@@ -246,6 +279,13 @@ impl ProxyHttp for Proxy {
     ) -> Result<()> {
         if let Some(request) = ctx {
             head.insert_header("x-request-id", request.id.clone())?;
+            if let Some(permit) = &request.permit {
+                let mut told = HeaderMap::new();
+                self.limiter.tell(permit, &mut told);
+                for (name, value) in &told {
+                    head.insert_header(name, value)?;
+                }
+            }
         }
         Ok(())
     }

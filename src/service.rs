@@ -8,6 +8,9 @@ use std::time::Duration;
 use anyhow::Context as _;
 use async_trait::async_trait;
 use outrigger_filters as filters;
+use outrigger_filters::rate_limit::Limiter;
+use outrigger_filters::store::Store;
+use outrigger_filters::tokens::Tokenizers;
 use pingora::apps::HttpServerOptions;
 use pingora::apps::http_app::HttpServer;
 use pingora::listeners::tls::TlsSettings;
@@ -30,6 +33,7 @@ use crate::telemetry::{Metrics, ServerMetrics, start_logging};
 pub struct Readiness {
     listen: SocketAddr,
     draining: Arc<AtomicBool>,
+    limiter: Arc<Limiter>,
 }
 
 impl Readiness {
@@ -37,6 +41,9 @@ impl Readiness {
     pub async fn obstacle(&self) -> Option<&'static str> {
         if self.draining.load(Ordering::Acquire) {
             return Some("draining");
+        }
+        if !self.limiter.is_settled() {
+            return Some("Redis has not been asked yet");
         }
         let connect = tokio::net::TcpStream::connect(reachable(self.listen));
         match tokio::time::timeout(Duration::from_secs(1), connect).await {
@@ -63,17 +70,20 @@ pub fn run(mut config: Config) -> anyhow::Result<()> {
     admin_listener.set_nonblocking(true).context("server.admin")?;
     config.server.admin = admin_listener.local_addr().context("server.admin")?;
     let metrics = Metrics::new().context("setting up the metrics")?;
+    let limits = Limits::new(&config, &metrics)?;
     let active = Active::default();
     let draining = Arc::<AtomicBool>::default();
 
     let conf = Arc::new(server_conf(&config));
     let mut server = Server::new_with_opt_and_conf(None, server_conf(&config));
     server.bootstrap();
-    server.add_service(clients_service(&config, &conf, &metrics, active.clone())?);
-    let readiness = Readiness { listen: config.server.listen, draining: draining.clone() };
-    let admin = Admin { registry: metrics.registry.clone(), readiness };
+    server.add_service(clients_service(&config, &conf, &metrics, &limits, active.clone())?);
+    let readiness =
+        Readiness { listen: config.server.listen, draining: draining.clone(), limiter: limits.limiter.clone() };
+    let admin = Admin { registry: metrics.registry.clone(), readiness, limits: limits.clone() };
     let app = Arc::new(HttpServer::new_app(admin));
     server.add_service(background_service("admin", admin::Service { app, listener: admin_listener }));
+    server.add_service(background_service("limits", limits));
     let drain = Drain { draining, active, time: Duration::from_secs(config.server.drain_secs) };
     server.add_service(background_service("drain", drain));
 
@@ -92,14 +102,22 @@ fn clients_service(
     config: &Config,
     conf: &Arc<ServerConf>,
     metrics: &Metrics,
+    limits: &Limits,
     active: Active,
 ) -> anyhow::Result<Service<Guard<HttpProxy<Proxy>>>> {
     let backends = Arc::new(Backends::new(config)?);
-    let rooms = filters::Config { dedup: config.dedup.clone(), latency: config.latency.clone() };
+    let rooms = filters::Rooms {
+        dedup: config.dedup.clone(),
+        limiter: limits.limiter.clone(),
+        tokenizers: limits.tokenizers.clone(),
+        latency: config.latency.clone(),
+    };
     let proxy = Proxy {
         server: config.server.clone(),
         tenants: config.tenants.clone(),
         chain: filters::chain(&rooms, &metrics.meter, backends.clone()),
+        limiter: limits.limiter.clone(),
+        marks: config.rate_limit.headers(),
         backends,
         metrics: ServerMetrics::new(&metrics.meter),
         active,
@@ -159,6 +177,49 @@ fn free(address: SocketAddr) -> anyhow::Result<SocketAddr> {
 
 fn bind(address: SocketAddr) -> anyhow::Result<TcpListener> {
     TcpListener::bind(address).with_context(|| format!("cannot listen on {address}"))
+}
+
+/// The limits and the store that they share with other sidecars.
+#[derive(Clone)]
+pub struct Limits {
+    pub limiter: Arc<Limiter>,
+    pub store: Option<Arc<Store>>,
+    pub tokenizers: Arc<Tokenizers>,
+}
+
+impl Limits {
+    fn new(config: &Config, metrics: &Metrics) -> anyhow::Result<Self> {
+        let wrong = |(key, words): (String, String)| anyhow::anyhow!("{key}: {words}");
+        let store = config.redis.url.as_ref().map(|_| Store::new(&config.redis, &metrics.meter));
+        let store = store.transpose().context("redis")?;
+        let names = config.tenants.names().map_err(wrong)?;
+        let limiter = Limiter::new(&config.rate_limit, names, store.clone(), &metrics.meter).map_err(wrong)?;
+        for words in config.rate_limit.pointless() {
+            tracing::warn!("{words}");
+        }
+        let tokenizers = Arc::new(Tokenizers::new(&config.tokenizers).context("tokenizers")?);
+        Ok(Limits { limiter, store, tokenizers })
+    }
+}
+
+#[async_trait]
+impl BackgroundService for Limits {
+    async fn start(&self, mut shutdown: ShutdownWatch) {
+        if self.limiter.counts_tokens() {
+            // The usual encoding takes a tenth of a second to unfold: not when the first request waits for it.
+            let tokenizers = self.tokenizers.clone();
+            tokio::task::spawn_blocking(move || tokenizers.text(None, "ready"));
+        }
+        let store = async {
+            if let Some(store) = &self.store {
+                store.clone().run().await;
+            }
+        };
+        tokio::select! {
+            _ = async { tokio::join!(store, self.limiter.clone().run()) } => {}
+            _ = shutdown.wait_for(|over| *over) => {}
+        }
+    }
 }
 
 /// After SIGTERM: not ready any more, and an end once the requests in flight have ended or their time is over.

@@ -78,6 +78,24 @@ impl Tenant {
     pub fn digest(&self) -> &[u8; 32] {
         &self.0
     }
+
+    /// The tenant with this digest, in 64 hex digits.
+    pub fn with_digest(hex: &str) -> Option<Self> {
+        let mut digest = [0; 32];
+        let digits = hex.as_bytes().as_chunks::<2>();
+        if hex.len() != 64 || !hex.is_ascii() {
+            return None;
+        }
+        for (byte, pair) in digest.iter_mut().zip(digits.0) {
+            *byte = u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok()?;
+        }
+        Some(Tenant(digest))
+    }
+
+    /// Its digest in 64 hex digits: what settings call a tenant by.
+    pub fn hex(&self) -> String {
+        blake3::Hash::from_bytes(self.0).to_hex().to_string()
+    }
 }
 
 /// Eight hex digits: enough to tell tenants apart in a log, too few to find a credential by.
@@ -143,6 +161,8 @@ pub struct Ask {
     /// What the rooms need to know of the body.
     pub question: Question,
     pub sharing: Sharing,
+    /// Headers that tell senders apart and that the backend need not see.
+    pub marks: HeaderMap,
     pub print: Print,
     key: OnceLock<Key>,
 }
@@ -164,7 +184,8 @@ impl Ask {
         let mut bytes = circumstances(route, &tenant, &target, &headers);
         bytes.extend_from_slice(form.bytes());
         let print = Print(XxHash3_128::oneshot_with_seed(*SEED, &bytes));
-        Ok(Ask { route, tenant, target, headers, body, question, sharing, print, key: OnceLock::new() })
+        let marks = HeaderMap::new();
+        Ok(Ask { route, tenant, target, headers, body, question, sharing, marks, print, key: OnceLock::new() })
     }
 
     pub fn key(&self) -> &Key {
@@ -249,6 +270,14 @@ mod tests {
         assert!(!ask("a", &[], r#"{"temperature":0}"#).is_sampled());
         assert!(!ask("a", &[], r#"{"temperature":1,"seed":7}"#).is_sampled());
         assert!(ask("a", &[], r#"{"seed":null}"#).is_sampled(), "a null seed is no seed");
+    }
+
+    #[test]
+    fn a_tenant_is_found_by_its_digest() {
+        let tenant = Tenant::of(b"sk-secret");
+        assert_eq!(Tenant::with_digest(&tenant.hex()), Some(tenant));
+        assert_eq!(Tenant::with_digest("abcd"), None);
+        assert_eq!(Tenant::with_digest(&"é".repeat(32)), None);
     }
 
     #[test]

@@ -16,6 +16,7 @@ pub mod refusal;
 pub mod reply;
 pub mod sse;
 pub mod store;
+pub mod tenants;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 pub mod tokens;
@@ -29,21 +30,28 @@ pub use reply::{Batch, Body, Broken, End, Event, Events, Reply, Watch};
 use std::sync::Arc;
 
 /// What every room of the chain needs to be built.
-#[derive(Clone, Debug, Default)]
-pub struct Config {
+#[derive(Clone)]
+pub struct Rooms {
     pub dedup: dedup::Config,
+    /// Shared with whoever admits requests that go through without the chain.
+    pub limiter: Arc<rate_limit::Limiter>,
+    pub tokenizers: Arc<tokens::Tokenizers>,
     pub latency: latency::Config,
 }
 
 /// THE ORDER of the rooms, outermost first. It stands here and nowhere else.
-pub fn chain(config: &Config, meter: &opentelemetry::metrics::Meter, backend: Arc<dyn Backend>) -> Chain {
+pub fn chain(parts: &Rooms, meter: &opentelemetry::metrics::Meter, backend: Arc<dyn Backend>) -> Chain {
     let mut rooms: Vec<Arc<dyn Filter>> = Vec::new();
-    if config.dedup.enabled {
+    if parts.dedup.enabled {
         // First, so that every room below sees a question once, however many ask it.
-        rooms.push(Arc::new(dedup::Dedup::new(&config.dedup, meter)));
+        rooms.push(Arc::new(dedup::Dedup::new(&parts.dedup, meter)));
+    }
+    if parts.limiter.has_limits() {
+        // Before whatever costs, so that what is refused costs nothing.
+        rooms.push(Arc::new(rate_limit::RateLimit::new(parts.limiter.clone(), parts.tokenizers.clone())));
     }
     // Last, so that it times what the backend really did and nothing of ours.
-    rooms.push(Arc::new(latency::Latency::new(&config.latency, meter)));
+    rooms.push(Arc::new(latency::Latency::new(&parts.latency, meter)));
     Chain::new(rooms, backend, meter)
 }
 
@@ -54,10 +62,15 @@ mod tests {
     #[test]
     fn the_rooms_stand_in_the_order_that_the_owner_fixed() {
         let meter = opentelemetry::global::meter("test");
-        let chain = chain(&Config::default(), &meter, Arc::new(testing::Scripted::default()));
+        let limits = r#"{"limits":[{"name":"rpm","amount":1,"window":"1m"}]}"#;
+        let limits = serde_json::from_str(limits).expect("a good limit");
+        let limiter = rate_limit::Limiter::new(&limits, tenants::Names::default(), None, &meter).expect("good limits");
+        let tokenizers = Arc::new(tokens::Tokenizers::new(&[]).expect("no files to read"));
+        let parts = Rooms { dedup: dedup::Config::default(), limiter, tokenizers, latency: latency::Config::default() };
+        let chain = chain(&parts, &meter, Arc::new(testing::Scripted::default()));
         assert_eq!(
             chain.names().collect::<Vec<_>>(),
-            ["dedup", "latency"],
+            ["dedup", "rate_limit", "latency"],
             "a room entered, left or moved: the order is dedup, rate_limit, semantic_cache, breaker, cost, latency"
         );
     }

@@ -4,8 +4,9 @@
 
 use std::fmt::Display;
 use std::sync::Arc;
+use std::time::Duration;
 
-use http::StatusCode;
+use http::{HeaderMap, StatusCode};
 use serde_json::json;
 
 use crate::ask::Route;
@@ -46,6 +47,12 @@ pub enum Reason {
     NoIdentity { header: Arc<str> },
     #[error("No backend here serves this model.")]
     NoSuchModel,
+    #[error("{0}")]
+    RateLimited(Box<RateLimited>),
+    #[error("Too many requests at once from {0}; slow down.")]
+    Flood(&'static str),
+    #[error("The store of the rate limit `{0}` cannot be reached, and the limit is set to refuse without it.")]
+    LimitUnknown(Arc<str>),
     #[error("The backend could not be reached.")]
     Unreachable,
     #[error("The backend broke off before its answer was complete.")]
@@ -62,6 +69,70 @@ pub enum Reason {
 
 fn named(key: &str) -> String {
     if key.is_empty() { String::new() } else { format!(" (`{key}`)") }
+}
+
+/// What a rate limit says of a request that did not fit.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RateLimited {
+    /// The limit's name in the settings.
+    pub limit: Arc<str>,
+    /// What is counted: `requests`, `tokens`, …
+    pub unit: &'static str,
+    pub counts: Counts,
+    pub amount: u64,
+    pub used: u64,
+    pub requested: u64,
+    /// Until it would fit; none if it never can.
+    pub retry: Option<Duration>,
+}
+
+/// The `type` of a rate limit's error.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Counts {
+    Requests,
+    Tokens,
+}
+
+impl Counts {
+    pub const fn name(self) -> &'static str {
+        match self {
+            Counts::Requests => "requests",
+            Counts::Tokens => "tokens",
+        }
+    }
+}
+
+impl Display for RateLimited {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let RateLimited { limit, unit, amount, used, requested, .. } = self;
+        match self.retry {
+            None => write!(
+                out,
+                "Request too large for the rate limit `{limit}` ({unit}): limit {amount}, requested {requested}. \
+                 It can never be admitted; send or ask for less."
+            ),
+            Some(retry) => write!(
+                out,
+                "Rate limit `{limit}` reached ({unit}): limit {amount}, used {used}, requested {requested}. \
+                 Please try again in {}.",
+                span(retry)
+            ),
+        }
+    }
+}
+
+/// A span as OpenAI writes it: `17ms`, `1.2s`, `6m0s`.
+pub fn span(span: Duration) -> String {
+    let millis = span.as_nanos().div_ceil(1_000_000);
+    let (seconds, rest) = (millis / 1000, millis % 1000);
+    let seconds = if seconds < 60 { seconds } else { millis.div_ceil(1000) };
+    match (seconds, rest) {
+        (0, _) => format!("{rest}ms"),
+        (1..60, 0) => format!("{seconds}s"),
+        (1..60, _) => format!("{seconds}.{}s", format!("{rest:03}").trim_end_matches('0')),
+        (60..3600, _) => format!("{}m{}s", seconds / 60, seconds % 60),
+        _ => format!("{}h{}m{}s", seconds / 3600, seconds / 60 % 60, seconds % 60),
+    }
 }
 
 /// What a reason looks like outside: status, `type` and `code` of the error.
@@ -93,6 +164,10 @@ impl Reason {
             Reason::MethodNotAllowed { .. } => (Client, StatusCode::METHOD_NOT_ALLOWED, Some("method_not_supported")),
             Reason::NoIdentity { .. } => (Client, StatusCode::UNAUTHORIZED, Some("invalid_api_key")),
             Reason::NoSuchModel => (Client, StatusCode::NOT_FOUND, Some("model_not_found")),
+            Reason::RateLimited(_) | Reason::Flood(_) => {
+                (Client, StatusCode::TOO_MANY_REQUESTS, Some("rate_limit_exceeded"))
+            }
+            Reason::LimitUnknown(_) => (Us, StatusCode::SERVICE_UNAVAILABLE, Some("rate_limit_unavailable")),
             Reason::Unreachable => (Backend, StatusCode::BAD_GATEWAY, Some("backend_unreachable")),
             Reason::BackendCut => (Backend, StatusCode::BAD_GATEWAY, Some("backend_cut")),
             Reason::BackendNonsense => (Backend, StatusCode::BAD_GATEWAY, Some("backend_malformed")),
@@ -100,7 +175,12 @@ impl Reason {
             Reason::AnswerTimeout => (Backend, StatusCode::GATEWAY_TIMEOUT, Some("backend_timeout")),
             Reason::Lost => (Us, StatusCode::INTERNAL_SERVER_ERROR, Some("internal_error")),
         };
-        let kind = if fault == Client { "invalid_request_error" } else { "server_error" };
+        let kind = match self {
+            Reason::RateLimited(limited) => limited.counts.name(),
+            Reason::Flood(_) => Counts::Requests.name(),
+            _ if fault == Client => "invalid_request_error",
+            _ => "server_error",
+        };
         Words { fault, status, kind, code }
     }
 
@@ -146,6 +226,8 @@ fn anthropic(status: StatusCode, message: &impl Display) -> String {
         401 => "authentication_error",
         404 => "not_found_error",
         413 => "request_too_large",
+        429 => "rate_limit_error",
+        503 => "overloaded_error",
         504 => "timeout_error",
         _ => "api_error",
     };
@@ -166,6 +248,8 @@ pub fn broken_event(broken: Broken, route: Route) -> String {
 pub struct Refusal {
     pub reason: Reason,
     pub internal: Option<Arc<str>>,
+    /// What is said beside the reason: when to come again, what is left.
+    pub headers: Option<Box<HeaderMap>>,
     pub timing: Timing,
 }
 
@@ -174,11 +258,15 @@ impl Refusal {
     pub fn because(reason: Reason, internal: impl Display) -> Self {
         Refusal { internal: Some(internal.to_string().into()), ..Refusal::from(reason) }
     }
+
+    pub fn headers_mut(&mut self) -> &mut HeaderMap {
+        self.headers.get_or_insert_default()
+    }
 }
 
 impl From<Reason> for Refusal {
     fn from(reason: Reason) -> Self {
-        Refusal { reason, internal: None, timing: Timing::default() }
+        Refusal { reason, internal: None, headers: None, timing: Timing::default() }
     }
 }
 
@@ -204,6 +292,20 @@ mod tests {
         let body: Value = serde_json::from_str(&Reason::FirstTokenTimeout.body(Some(Route::Messages))).unwrap();
         assert_eq!((body["type"].as_str(), body["error"]["type"].as_str()), (Some("error"), Some("timeout_error")));
         assert!(broken_event(Broken::BackendCut, Route::Messages).starts_with("event: error\ndata: {"));
+    }
+
+    #[test]
+    fn spans_are_written_as_openai_writes_them_and_never_too_short() {
+        for (micros, expected) in [
+            (0, "0ms"),
+            (16_200, "17ms"),
+            (1_200_000, "1.2s"),
+            (59_999_100, "1m0s"),
+            (360_000_000, "6m0s"),
+            (5_429_000_100, "1h30m30s"),
+        ] {
+            assert_eq!(span(Duration::from_micros(micros)), expected);
+        }
     }
 
     #[test]

@@ -148,6 +148,16 @@ impl Store {
         &self.prefix
     }
 
+    /// Counts the times of being up; none while it is down.
+    pub fn epoch(&self) -> Option<u64> {
+        self.health.epoch_if_up()
+    }
+
+    /// Waits until that time of being up is over.
+    pub async fn over(&self, epoch: u64) {
+        self.health.over(epoch).await;
+    }
+
     /// Waits until the store is up.
     pub async fn up(&self) {
         self.health.wait(Health::is_up).await;

@@ -56,7 +56,7 @@ pub fn load(file: Option<&Path>, environment: &BTreeMap<String, String>) -> Resu
         config.backends = vec![Backend::at(url)];
     }
     match config.contradiction() {
-        Some((key, message)) => Err(place(key, message, source.as_ref(), environment)),
+        Some((key, message)) => Err(place(&key, message, source.as_ref(), environment)),
         None => Ok(config),
     }
 }

@@ -53,6 +53,9 @@ pub async fn refusal(session: &mut Session, route: Option<Route>, request: &Requ
     if let Reason::MethodNotAllowed { allow, .. } = reason {
         head.insert_header(ALLOW, HeaderValue::from_static(allow))?;
     }
+    for (name, value) in refusal.headers.iter().flat_map(|headers| headers.iter()) {
+        head.append_header(name, value)?;
+    }
     finish_head(&mut head, request, &refusal.timing)?;
     write_whole(session, head, reason.body(route).into()).await?;
     read_out(session).await;

@@ -10,6 +10,8 @@ mod conformance;
 mod dedup;
 mod http2;
 mod lifecycle;
+mod limits;
+mod redis;
 mod streams;
 mod support;
 mod tls;

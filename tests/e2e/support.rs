@@ -23,6 +23,10 @@ pub struct Process {
 }
 
 impl Process {
+    pub fn of(child: Child) -> Self {
+        Process { child }
+    }
+
     pub fn id(&self) -> u32 {
         self.child.id()
     }

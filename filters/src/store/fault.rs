@@ -20,12 +20,14 @@ pub enum Fault {
     Cluster,
     /// It takes no writes: it can't save, has too few replicas, or is busy with somebody's script.
     Unwilling,
+    /// It answers, but no longer knows what it was told: flushed, or another server.
+    Forgot,
     /// Anything else; it concerns one call.
     Other,
 }
 
 impl Fault {
-    pub const ALL: [Fault; 11] = [
+    pub const ALL: [Fault; 12] = [
         Fault::NotTried,
         Fault::Refused,
         Fault::Cut,
@@ -36,6 +38,7 @@ impl Fault {
         Fault::Denied,
         Fault::Cluster,
         Fault::Unwilling,
+        Fault::Forgot,
         Fault::Other,
     ];
 
@@ -51,6 +54,7 @@ impl Fault {
             Fault::Denied => "denied",
             Fault::Cluster => "cluster",
             Fault::Unwilling => "unwilling",
+            Fault::Forgot => "forgot",
             Fault::Other => "other",
         }
     }

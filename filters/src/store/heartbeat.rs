@@ -1,6 +1,6 @@
 //! The sign of life: who shares the store, and whether the whole path to it works, a write included.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
@@ -26,11 +26,13 @@ pub struct Replicas {
 pub(super) struct Heartbeat {
     key: String,
     seen: AtomicU64,
+    /// Whether this sidecar has told the store all that it had to tell.
+    told: AtomicBool,
 }
 
 impl Heartbeat {
     pub(super) fn new(prefix: &str) -> Self {
-        Heartbeat { key: format!("{prefix}:sidecars"), seen: AtomicU64::new(1 << 32) }
+        Heartbeat { key: format!("{prefix}:sidecars"), seen: AtomicU64::new(1 << 32), told: AtomicBool::new(false) }
     }
 
     pub(super) fn replicas(&self) -> Replicas {
@@ -38,12 +40,14 @@ impl Heartbeat {
         Replicas { count: (seen >> 32) as u32, rank: seen as u32 }
     }
 
-    async fn beat(&self, link: &Link, sidecar: &str) -> RedisResult<()> {
+    /// Gives a sign; says how many sidecars have told all they had to tell, and whether the store did not know that
+    /// this one has.
+    async fn beat(&self, link: &Link, sidecar: &str) -> RedisResult<(u64, bool)> {
         let mut call = BEAT.call([self.key.as_str()]);
-        call.arg(sidecar).arg(HOLDS.as_millis() as u64);
-        let (count, rank): (u64, u64) = redis::from_redis_value(call.run(link.clone()).await?)?;
+        call.arg(sidecar).arg(HOLDS.as_millis() as u64).arg(u8::from(self.told.load(Ordering::Relaxed)));
+        let (count, rank, told, new): (u64, u64, u64, bool) = redis::from_redis_value(call.run(link.clone()).await?)?;
         self.seen.store(count.clamp(1, u32::MAX.into()) << 32 | rank, Ordering::Relaxed);
-        Ok(())
+        Ok((told, new))
     }
 }
 
@@ -53,9 +57,29 @@ impl Store {
     pub async fn run(self: Arc<Self>) {
         let _leaving = Leaving(self.clone());
         loop {
+            self.heartbeat.told.store(false, Ordering::Relaxed);
             let link = self.find().await;
+            self.slots.spare(Some(link.clone()));
             self.rise();
             self.keep(link).await;
+        }
+    }
+
+    /// Says to the others that this sidecar has told the store all that it had to tell, and how many have. None
+    /// if the store does not answer.
+    pub async fn have_told(self: &Arc<Self>) -> Option<u64> {
+        self.heartbeat.told.store(true, Ordering::Relaxed);
+        let (epoch, link) = self.ready()?;
+        match tokio::time::timeout(self.opener.patience(), self.heartbeat.beat(&link, &self.sidecar)).await {
+            Ok(Ok((told, _))) => Some(told),
+            Ok(Err(error)) => {
+                self.fall(Fault::of(&error), epoch);
+                None
+            }
+            Err(_) => {
+                self.fall(Fault::Slow, epoch);
+                None
+            }
         }
     }
 
@@ -63,7 +87,8 @@ impl Store {
     pub async fn leave(&self) {
         let leaving = async {
             let mut link = self.opener.open().await?;
-            link.send(redis::cmd("ZREM").arg(&self.heartbeat.key).arg(&self.sidecar)).await
+            let told = format!("{}+", self.sidecar);
+            link.send(redis::cmd("ZREM").arg(&self.heartbeat.key).arg(&self.sidecar).arg(told)).await
         };
         let _ = tokio::time::timeout(self.opener.patience(), leaving).await;
     }
@@ -110,6 +135,7 @@ impl Store {
     /// Gives signs of life until the store is down.
     async fn keep(&self, link: Link) {
         let Some(epoch) = self.health.epoch_if_up() else { return };
+        let mut told = false;
         loop {
             tokio::select! {
                 () = tokio::time::sleep(INTERVAL) => {}
@@ -117,7 +143,12 @@ impl Store {
             }
             let beat = self.heartbeat.beat(&link, &self.sidecar);
             let fault = match tokio::time::timeout(self.opener.patience(), beat).await {
-                Ok(Ok(())) => continue,
+                // What it knew before it can have forgotten with all the rest.
+                Ok(Ok((_, new))) if !(told && new) => {
+                    told = self.heartbeat.told.load(Ordering::Relaxed);
+                    continue;
+                }
+                Ok(Ok(_)) => Fault::Forgot,
                 Ok(Err(error)) => Fault::of(&error),
                 Err(_) => Fault::Slow,
             };
