@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use http::{HeaderName, Uri};
 use outrigger_filters::tenants::Names;
+use outrigger_filters::tokens::Tokenizers;
 use outrigger_filters::{Tenant, dedup, latency, rate_limit, store, tokens};
 use serde::Deserialize;
 
@@ -404,16 +405,23 @@ impl Config {
     fn missing_part(&self) -> Option<(&'static str, String)> {
         let files = [("server.tls_cert", &self.server.tls_cert), ("server.tls_key", &self.server.tls_key)];
         let authorities = self.backends.iter().map(|backend| ("backends.0.ca_file", &backend.ca_file));
-        for (key, file) in files.into_iter().chain(authorities) {
+        let redis = std::iter::once(("redis.ca_file", &self.redis.ca_file));
+        for (key, file) in files.into_iter().chain(authorities).chain(redis) {
             if let Some(file) = file
                 && let Err(error) = std::fs::File::open(file)
             {
                 return Some((key, format!("cannot read {}: {error}", file.display())));
             }
         }
-        let variable = self.backends.iter().find_map(|backend| backend.api_key_env.as_ref())?;
-        let set = std::env::var(variable).is_ok_and(|value| !value.is_empty());
-        (!set).then(|| ("backends.0.api_key_env", format!("the environment variable {variable} is not set")))
+        if let Err(error) = Tokenizers::new(&self.tokenizers) {
+            return Some(("tokenizers", error.to_string()));
+        }
+        let keys =
+            self.backends.iter().filter_map(|backend| Some(("backends.0.api_key_env", backend.api_key_env.as_ref()?)));
+        let password = self.redis.password_env.iter().map(|variable| ("redis.password_env", variable));
+        let unset = |variable: &str| !std::env::var(variable).is_ok_and(|value| !value.is_empty());
+        let (key, variable) = keys.chain(password).find(|(_, variable)| unset(variable))?;
+        Some((key, format!("the environment variable {variable} is not set")))
     }
 }
 

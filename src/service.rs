@@ -83,8 +83,9 @@ pub fn run(mut config: Config) -> anyhow::Result<()> {
     let admin = Admin { registry: metrics.registry.clone(), readiness, limits: limits.clone() };
     let app = Arc::new(HttpServer::new_app(admin));
     server.add_service(background_service("admin", admin::Service { app, listener: admin_listener }));
+    let limiter = limits.limiter.clone();
     server.add_service(background_service("limits", limits));
-    let drain = Drain { draining, active, time: Duration::from_secs(config.server.drain_secs) };
+    let drain = Drain { draining, active, limiter, time: Duration::from_secs(config.server.drain_secs) };
     server.add_service(background_service("drain", drain));
 
     tracing::info!(
@@ -204,7 +205,8 @@ impl Limits {
 
 #[async_trait]
 impl BackgroundService for Limits {
-    async fn start(&self, mut shutdown: ShutdownWatch) {
+    /// Never told to stop: while requests in flight end, what they hold is settled and renewed.
+    async fn start(&self, _shutdown: ShutdownWatch) {
         if self.limiter.counts_tokens() {
             // The usual encoding takes a tenth of a second to unfold: not when the first request waits for it.
             let tokenizers = self.tokenizers.clone();
@@ -215,10 +217,7 @@ impl BackgroundService for Limits {
                 store.clone().run().await;
             }
         };
-        tokio::select! {
-            _ = async { tokio::join!(store, self.limiter.clone().run()) } => {}
-            _ = shutdown.wait_for(|over| *over) => {}
-        }
+        tokio::join!(store, self.limiter.clone().run());
     }
 }
 
@@ -226,6 +225,7 @@ impl BackgroundService for Limits {
 struct Drain {
     draining: Arc<AtomicBool>,
     active: Active,
+    limiter: Arc<Limiter>,
     time: Duration,
 }
 
@@ -245,6 +245,7 @@ impl BackgroundService for Drain {
         if tokio::time::timeout(self.time, idle).await.is_err() {
             tracing::warn!(in_flight = self.active.count(), "the time to drain is over");
         }
+        self.limiter.finish().await;
         // Pingora would sit out the whole time even with nothing left to wait for.
         std::process::exit(0);
     }

@@ -181,6 +181,13 @@ impl Limiter {
         headers::tell(headers, &self.rules, &permit.verdicts, permit.mode);
     }
 
+    /// The end of the process: what is still to be told is told.
+    pub async fn finish(&self) {
+        if let Some(remote) = &self.remote {
+            remote.finish().await;
+        }
+    }
+
     /// Whether Redis, if there is one, has been tried: before, nobody can say who shares the limits.
     pub fn is_settled(&self) -> bool {
         let Some(remote) = &self.remote else { return true };

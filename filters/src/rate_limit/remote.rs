@@ -189,9 +189,25 @@ impl Remote {
 
     /// What is used of some limits.
     pub async fn read(self: &Arc<Self>, limits: &[Limit]) -> Result<Vec<Seen>, Unanswered> {
-        let reads = limits.iter().map(|limit| self.store.call(scripts::read(self, limit), |_| ()));
-        let values = futures::future::try_join_all(reads).await?;
+        // A few at a time: requests wait for the same Redis.
+        let mut values = Vec::with_capacity(limits.len());
+        for some in limits.chunks(16) {
+            let reads: Vec<_> = some.iter().map(|limit| scripts::read(self, limit)).collect();
+            let reads = reads.into_iter().map(|read| self.store.call_patiently(read));
+            values.extend(futures::future::try_join_all(reads).await.map_err(|_| Unanswered::Down)?);
+        }
         values.into_iter().map(|value| answer::seen(&value).ok_or(Unanswered::Down)).collect()
+    }
+
+    /// Waits until all settles are sent, half a second at most, and takes this sidecar off the list of those that live.
+    pub async fn finish(&self) {
+        let sent = async {
+            while self.settles.are_waiting() {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        let _ = tokio::time::timeout(Duration::from_millis(500), sent).await;
+        self.store.leave().await;
     }
 
     /// Sends settles as they come, and renews open leases, until it is dropped.

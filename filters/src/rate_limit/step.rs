@@ -24,7 +24,7 @@ const LOOK: Duration = Duration::from_millis(25);
 /// How often the number of sidecars is noted while all is well.
 const NOTE: Duration = Duration::from_millis(500);
 /// Accounts told of at once.
-const TOGETHER: usize = 128;
+const TOGETHER: usize = 32;
 
 /// Shared by requests, which read it, and the background, which writes it.
 pub struct Step {

@@ -1,6 +1,7 @@
 //! Settles on their way to Redis: queued by requests, sent by the background.
 
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use futures::StreamExt;
@@ -18,6 +19,8 @@ const TOGETHER: usize = 256;
 pub(super) struct Settles {
     queue: Mutex<VecDeque<Settle>>,
     wake: Notify,
+    /// Whether some are on their way.
+    sending: AtomicBool,
     dropped: Counter<u64>,
 }
 
@@ -29,7 +32,7 @@ impl Settles {
                 "Settles given up: too many waited for Redis to return, or it may have done them before it broke off.",
             )
             .build();
-        Settles { queue: Mutex::default(), wake: Notify::new(), dropped }
+        Settles { queue: Mutex::default(), wake: Notify::new(), sending: AtomicBool::new(false), dropped }
     }
 
     pub(super) fn push(&self, settle: Settle) {
@@ -50,7 +53,13 @@ impl Settles {
     fn some(&self) -> Vec<Settle> {
         let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
         let count = queue.len().min(TOGETHER);
+        self.sending.store(count > 0, Ordering::Release);
         queue.drain(..count).collect()
+    }
+
+    pub(super) fn are_waiting(&self) -> bool {
+        let queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
+        !queue.is_empty() || self.sending.load(Ordering::Acquire)
     }
 
     fn put_back(&self, settle: Settle) {
