@@ -41,10 +41,11 @@ pub enum Kind {
     Concurrent,
 }
 
-/// A limit, as Redis has to know it. One request must not name the same key twice.
+/// A limit, as Redis has to know it. One request must not name the same key twice. Amounts are below 10^14.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limit {
-    /// With a hash tag around what all limits of one request share: `outrigger:{tenant}:rpm`.
+    /// With a hash tag around what all limits of one request share: `outrigger:{tenant}:rpm`. Another window or
+    /// kind needs another key.
     pub key: String,
     pub kind: Kind,
     pub amount: u64,
@@ -166,16 +167,16 @@ impl Remote {
         let late = {
             let (remote, call) = (self.clone(), call.clone());
             move |value| {
-                if let Some(answer) = remote.understand(&call, value) {
+                if let Some(answer) = remote.understand(&call, &value) {
                     late(answer);
                 }
             }
         };
         let value = self.store.call(asked, late).await?;
-        self.understand(&call, value).ok_or(Unanswered::Down)
+        self.understand(&call, &value).ok_or(Unanswered::Down)
     }
 
-    fn understand(&self, call: &Call, value: redis::Value) -> Option<Answer> {
+    fn understand(&self, call: &Call, value: &redis::Value) -> Option<Answer> {
         let answer = answer::parse(value, call.lines.len())?;
         self.leases.note(call, &answer);
         Some(answer)
@@ -191,7 +192,7 @@ impl Remote {
     pub async fn read(self: &Arc<Self>, limits: &[Limit]) -> Result<Vec<Seen>, Unanswered> {
         let reads = limits.iter().map(|limit| self.store.call(scripts::read(self, limit), |_| ()));
         let values = futures::future::try_join_all(reads).await?;
-        values.into_iter().map(|value| answer::seen(&value).ok_or(Unanswered::Down)).collect()
+        values.into_iter().map(|value| answer::parse_one(&value).ok_or(Unanswered::Down)).collect()
     }
 
     /// Sends settles as they come, and renews open leases, until it is dropped.
