@@ -41,10 +41,11 @@ pub enum Kind {
     Concurrent,
 }
 
-/// A limit, as Redis has to know it. One request must not name the same key twice.
+/// A limit, as Redis has to know it. One request must not name the same key twice. Amounts are below 10^14.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limit {
-    /// With a hash tag around what all limits of one request share: `outrigger:{tenant}:rpm`.
+    /// With a hash tag around what all limits of one request share: `outrigger:{tenant}:rpm`. Another window or
+    /// kind needs another key.
     pub key: String,
     pub kind: Kind,
     pub amount: u64,
@@ -166,16 +167,16 @@ impl Remote {
         let late = {
             let (remote, call) = (self.clone(), call.clone());
             move |value| {
-                if let Some(answer) = remote.understand(&call, value) {
+                if let Some(answer) = remote.understand(&call, &value) {
                     late(answer);
                 }
             }
         };
         let value = self.store.call(asked, late).await?;
-        self.understand(&call, value).ok_or(Unanswered::Down)
+        self.understand(&call, &value).ok_or(Unanswered::Down)
     }
 
-    fn understand(&self, call: &Call, value: redis::Value) -> Option<Answer> {
+    fn understand(&self, call: &Call, value: &redis::Value) -> Option<Answer> {
         let answer = answer::parse(value, call.lines.len())?;
         self.leases.note(call, &answer);
         Some(answer)
@@ -196,7 +197,7 @@ impl Remote {
             let reads = reads.into_iter().map(|read| self.store.call_patiently(read));
             values.extend(futures::future::try_join_all(reads).await.map_err(|_| Unanswered::Down)?);
         }
-        values.into_iter().map(|value| answer::seen(&value).ok_or(Unanswered::Down)).collect()
+        values.into_iter().map(|value| answer::parse_one(&value).ok_or(Unanswered::Down)).collect()
     }
 
     /// Waits until all settles are sent, half a second at most, and takes this sidecar off the list of those that live.

@@ -1,5 +1,5 @@
--- What every script of the shared windows stands on. ARGV[1] is the clock, ARGV[2] this sidecar, ARGV[3] how long a
--- lease holds, in microseconds.
+-- What every script of the shared windows stands on. ARGV[1] is this sidecar; ARGV[2] begins with the clock and with how
+-- long a lease holds, in microseconds.
 --
 -- A limit is a HASH:
 --   s           what is charged in its window: the sum of its buckets
@@ -15,7 +15,9 @@
 -- A bucket leaves as a whole, the length of the window after its last charge: so nothing is ever over.
 --
 -- One core runs all of this for all sidecars. Functions and tables are made anew in every run, which costs more than
--- what they do: so what is rarely needed is made when it is, and tables are made with all their fields.
+-- what they do: so what is rarely needed is made when it is, and tables are made with all their fields. Numbers come
+-- and go as packed doubles, which are whole up to 2^53, because an argument or an answer of its own for each would cost
+-- as much again.
 
 local BUCKETS = 60
 -- A clock that went back this many buckets is not jitter: what is stored lies in its future.
@@ -25,12 +27,14 @@ local SWEEP = 1000
 
 local call, floor, ceil, max = redis.call, math.floor, math.ceil, math.max
 
-local now = tonumber(ARGV[1])
+local unpack_numbers, pack_numbers = struct.unpack, struct.pack
+
+local packed, me = ARGV[2], ARGV[1]
+local now, lease_time, place = unpack_numbers('<dd', packed)
 if now == 0 then
   local time = call('TIME')
   now = time[1] * 1000000 + time[2]
 end
-local me, lease_time = ARGV[2], tonumber(ARGV[3])
 local mine = 'c:' .. me
 
 local made
@@ -350,5 +354,5 @@ local function report(line)
   if not line.fits then
     fits, retry = 0, rare().retry(line)
   end
-  return { line.sum, line.reserved, line.own, oldest, newest, fits, retry }
+  return pack_numbers('<ddddddd', line.sum, line.reserved, line.own, oldest, newest, fits, retry)
 end
