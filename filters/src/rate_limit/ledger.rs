@@ -17,7 +17,7 @@ use super::share::View;
 use crate::ask::Tenant;
 
 pub struct Ledger {
-    accounts: DashMap<Box<str>, Arc<Account>>,
+    accounts: DashMap<Arc<str>, Arc<Account>>,
     count: AtomicUsize,
     max_keys: usize,
     begun: Instant,
@@ -25,7 +25,7 @@ pub struct Ledger {
 
 #[derive(Debug)]
 pub struct Account {
-    pub key: Box<str>,
+    pub key: Arc<str>,
     /// The place of its limit in the settings.
     pub rule: usize,
     pub tenant: Tenant,
@@ -47,7 +47,8 @@ pub struct State {
     pub untold: u64,
     /// What the store last said.
     pub view: Option<View>,
-    pub full: Option<Full>,
+    /// Rare, and large.
+    pub full: Option<Box<Full>>,
     /// The store has lost some of it, and the other sidecars are telling it theirs until then.
     pub unsure_until: Nanos,
     touched: Nanos,
@@ -151,7 +152,7 @@ impl Ledger {
     }
 
     fn open(&self, key: String, rule: usize, tenant: Tenant, part: Option<String>) -> Arc<Account> {
-        let key = key.into_boxed_str();
+        let key: Arc<str> = key.into();
         let entry = self.accounts.entry(key.clone()).or_insert_with(|| {
             self.count.fetch_add(1, Ordering::Relaxed);
             Arc::new(Account { key, rule, tenant, part, state: Mutex::default() })
@@ -178,6 +179,9 @@ impl Ledger {
             }
             kept
         });
+        if self.accounts.capacity() > 4 * self.len() + 1024 {
+            self.accounts.shrink_to_fit();
+        }
     }
 
     /// Charges all lines or none. `cap` says how much may be in an account, if not the limit's own amount.

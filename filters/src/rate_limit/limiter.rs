@@ -257,8 +257,9 @@ impl Limiter {
     fn still_full(&self, lines: &[Line]) -> Option<Denied> {
         let now = self.ledger.now();
         let full = lines.iter().find_map(|line| {
-            let full = line.account.state().full?;
-            (now < full.until).then_some((line, full))
+            let state = line.account.state();
+            let full = state.full.as_deref().filter(|full| now < full.until)?;
+            Some((line, *full))
         });
         let (line, Full { at, standing, .. }) = full?;
         let since = |span: Duration| span.saturating_sub(Duration::from_nanos(now.saturating_sub(at)));
@@ -307,7 +308,8 @@ impl Limiter {
             // Only requests: what is reserved in tokens may be given back at any moment.
             let (false, Kind::Window, Some(retry)) = (seen.fits, line.kind, seen.retry) else { continue };
             let nanos = u64::try_from(retry.min(REPEATED).as_nanos()).unwrap_or(0);
-            line.account.state().full = Some(Full { at: now, until: now + nanos, standing: standing(seen) });
+            let full = Full { at: now, until: now + nanos, standing: standing(seen) };
+            line.account.state().full = Some(Box::new(full));
         }
     }
 

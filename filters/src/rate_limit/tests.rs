@@ -255,6 +255,30 @@ fn settings_that_make_no_sense_are_refused_with_their_key() {
     assert_eq!(config.pointless().len(), 1, "60 are never more than 100");
 }
 
+#[test]
+fn threads_at_once_admit_exactly_the_limit_and_wait_for_nobody_for_ever() {
+    let limits =
+        r#"{"name":"rpm","amount":500,"window":"1h"},{"name":"all","amount":700,"window":"1h","scope":"everyone"}"#;
+    let desk = Desk::new(limits, whole());
+    let admitted = std::sync::atomic::AtomicU64::new(0);
+    std::thread::scope(|scope| {
+        for worker in 0..8 {
+            let (limiter, admitted) = (desk.limiter.clone(), &admitted);
+            scope.spawn(move || {
+                let headers = HeaderMap::new();
+                // Two tenants, whose accounts lie on either side of the one they share.
+                let tenant = Tenant::of(if worker % 2 == 0 { b"a" } else { b"b" });
+                let demand = Demand { tenant, generation: None, headers: &headers };
+                for _ in 0..1_000 {
+                    let one = futures::executor::block_on(limiter.admit(&demand)).is_ok();
+                    admitted.fetch_add(u64::from(one), std::sync::atomic::Ordering::Relaxed);
+                }
+            });
+        }
+    });
+    assert_eq!(admitted.into_inner(), 700, "both tenants could have had 500");
+}
+
 /// What one worker does next with one account.
 #[derive(Clone, Debug)]
 enum Deed {
