@@ -1,4 +1,4 @@
-//! Traces of real services replayed against limits in a real Redis. Needs redis-server. All of it: `benches/traces.rs`.
+//! Traces of real services replayed against limits in a real Redis. Needs redis-server. All of it: `benches/traces`.
 
 mod judge;
 #[allow(dead_code, reason = "the bench uses more of it")]
