@@ -1,7 +1,7 @@
-//! What a shared limit costs, and how near it comes to an exact log: `cargo bench -p outrigger-filters --bench redis`.
+//! What a shared limit costs: `cargo bench -p outrigger-filters --bench redis`.
 //!
-//! Round trips at 500 requests a second beside a PING, throughput with 64 in flight on one thread, and both traces of
-//! loadtests/traces replayed in virtual time against three sidecars. Needs redis-server.
+//! Round trips at 500 requests a second beside a PING, and throughput with 64 in flight on one thread. Needs
+//! redis-server.
 
 #[allow(dead_code, reason = "the tests use more of it")]
 #[path = "../tests/redis/server.rs"]
@@ -10,7 +10,6 @@ mod server;
 #[path = "../tests/redis/side.rs"]
 mod side;
 
-use std::collections::VecDeque;
 use std::sync::LazyLock;
 use std::time::Duration;
 
@@ -24,12 +23,6 @@ use tokio::time::Instant;
 #[tokio::main(flavor = "current_thread")]
 async fn main() {
     let server = Server::start(&[]).await;
-    println!("admissions of a request limit over three sidecars, 60 s window, beside an exact log's");
-    for (name, times) in [("azure-conversation", azure()), ("mooncake-conversation", mooncake())] {
-        for share in [0.5, 0.9] {
-            replay(&server, name, &times, share).await;
-        }
-    }
     let side = Side::with(&Config { timeout_ms: 1_000, ..side::config(&server.url()) }, MINUTE);
     side.ready().await;
     round_trips(&server, &side).await;
@@ -131,101 +124,4 @@ async fn measure<F: Future<Output = ()>>(server: &Server, name: &str, call: impl
     }
     let (elapsed, used) = (begun.elapsed(), cpu(server) - used);
     println!("{name:44} {:>9.0} {:>12.1?}", COUNT as f64 / elapsed.as_secs_f64(), used / COUNT as u32);
-}
-
-/// Virtual time begins well after 0, which stands for Redis's own clock.
-const BEGIN: u64 = 1_000_000_000_000;
-
-async fn replay(server: &Server, name: &str, times: &[u64], share: f64) {
-    let span = times[times.len() - 1] as f64 / 1e6;
-    let amount = (times.len() as f64 / span * MINUTE.as_secs_f64() * share).floor() as u64;
-    let mut sides = Vec::new();
-    for _ in 0..3 {
-        let side = Side::with(&Config { timeout_ms: 1_000, ..side::config(&server.url()) }, MINUTE);
-        side.ready().await;
-        sides.push((side, 0));
-    }
-    let limit = Limit { amount, ..limit(&format!("{name}-{share}"), Kind::Window, amount) };
-    let mut log = Vec::new();
-    for (number, time) in times.iter().enumerate() {
-        let (side, known) = &mut sides[number % 3];
-        side.remote.set_clock(BEGIN + time);
-        let answer = side.admit(number as u64, vec![line(&limit, 1, *known)]).await.expect("an answer");
-        if let outrigger_filters::rate_limit::remote::Answer::Admitted { lines, .. } = answer {
-            *known = lines[0].own;
-            log.push(*time);
-        }
-    }
-    let exact = exact(times, amount);
-    println!(
-        "{name:24} limit {amount:>5} ({:.0} % of the mean): {:>6} of the exact log's {:>6}, {:.2} %; most in a window {} of {amount}",
-        share * 100.0,
-        log.len(),
-        exact,
-        log.len() as f64 * 100.0 / exact as f64,
-        most(&log),
-    );
-}
-
-/// How many an exact log admits.
-fn exact(times: &[u64], amount: u64) -> usize {
-    let mut window = VecDeque::new();
-    let mut count = 0;
-    for time in times {
-        while window.front().is_some_and(|first| first + MINUTE.as_micros() as u64 <= *time) {
-            window.pop_front();
-        }
-        if (window.len() as u64) < amount {
-            window.push_back(*time);
-            count += 1;
-        }
-    }
-    count
-}
-
-/// The most in any window.
-fn most(log: &[u64]) -> usize {
-    let mut first = 0;
-    let mut most = 0;
-    for (last, time) in log.iter().enumerate() {
-        while log[first] + MINUTE.as_micros() as u64 <= *time {
-            first += 1;
-        }
-        most = most.max(last + 1 - first);
-    }
-    most
-}
-
-fn trace(name: &str) -> String {
-    let path = format!("{}/../loadtests/traces/{name}", env!("CARGO_MANIFEST_DIR"));
-    std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{path}: {error}"))
-}
-
-/// Arrivals in microseconds from the first.
-fn azure() -> Vec<u64> {
-    let text = trace("azure-conversation.csv");
-    let time = |line: &str| {
-        let (clock, _) = line.split_once(',')?;
-        let (_, clock) = clock.split_once(' ')?;
-        let mut parts = clock.split(':').map(|part| part.parse::<f64>().ok());
-        let seconds = parts.next()?? * 3600.0 + parts.next()?? * 60.0 + parts.next()??;
-        Some((seconds * 1e6) as u64)
-    };
-    from_first(text.lines().skip(1).map(|line| time(line).expect("a time")).collect())
-}
-
-fn mooncake() -> Vec<u64> {
-    let text = trace("mooncake-conversation.jsonl");
-    let time = |line: &str| {
-        let value: serde_json::Value = serde_json::from_str(line).ok()?;
-        Some(value.get("timestamp")?.as_u64()? * 1_000)
-    };
-    from_first(text.lines().map(|line| time(line).expect("a time")).collect())
-}
-
-fn from_first(mut times: Vec<u64>) -> Vec<u64> {
-    times.sort_unstable();
-    let first = times[0];
-    times.iter_mut().for_each(|time| *time -= first);
-    times
 }

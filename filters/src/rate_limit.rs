@@ -38,7 +38,7 @@ pub use limiter::Limiter;
 use limiter::{Denied, Verdict};
 pub use permit::Permit;
 use permit::Spent;
-use rule::{Demand, Generation, Output};
+pub use rule::{Demand, Generation, Output};
 
 /// How a kept answer is told by the rooms below: it cost no tokens.
 const KEPT: &str = "x-cache";
@@ -174,6 +174,13 @@ impl Limiter {
     pub async fn admit_passed(&self, tenant: Tenant, headers: &HeaderMap) -> Result<Permit, Refusal> {
         let demand = Demand { tenant, generation: None, headers };
         self.admit(&demand).await.map_err(|denied| self.refusal(&denied))
+    }
+
+    /// Replaces Redis's clock, in microseconds; 0 gives it back. For tests, as [`remote::Remote::set_clock`].
+    pub fn set_clock(&self, now: remote::Micros) {
+        if let Some(remote) = &self.remote {
+            remote.set_clock(now);
+        }
     }
 
     /// Tells on an answer where its request stood.

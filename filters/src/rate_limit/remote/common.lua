@@ -12,7 +12,9 @@
 -- and, where it has leases, a ZSET of "sidecar:lease:cost:at" by the time at which they expire. Of concurrent requests
 -- there are no buckets: s counts the leases, and c those of a sidecar.
 --
--- A bucket leaves as a whole, the length of the window after its last charge: so nothing is ever over.
+-- A bucket leaves as a whole, the length of the window after its last charge: so nothing is ever over. The clock's
+-- microseconds are cut off and not rounded, so that two times may lie nearer to each other than they say: a window is
+-- held for one more.
 --
 -- One core runs all of this for all sidecars. Functions and tables are made anew in every run, which costs more than
 -- what they do: so what is rarely needed is made when it is, and tables are made with all their fields. Numbers come
@@ -226,7 +228,7 @@ end
 -- A limit as it is asked for, with room for what is read.
 local function limit(kind, key, open, window, amount, cost, known)
   return {
-    kind = kind, key = key, open = open, window = window, amount = amount, cost = cost, known = known, fits = true,
+    kind = kind, key = key, open = open, window = window + 1, amount = amount, cost = cost, known = known, fits = true,
     width = 0, now = now, sum = 0, newest = 0, bucket = 0, here = 0, oldest = nil, leaves = nil, own = 0,
     reserved = 0, expires = 0, touched = false, moved = false, fresh = false, edge = false,
   }
@@ -235,7 +237,7 @@ end
 -- Reads a limit and brings it up to now.
 local function load(line)
   local key, open, window = line.key, line.open, line.window
-  local width = max(ceil((line.kind == 'c' and lease_time or window) / BUCKETS), 1000)
+  local width = max(ceil((line.kind == 'c' and lease_time or window - 1) / BUCKETS), 1000)
   line.width = width
   local got
   if open then
