@@ -160,8 +160,11 @@ impl Watch for Meter {
         let Some(spent) = self.spent() else { return };
         self.permit.spent = spent;
         if let (End::Complete, Some((estimates, ask))) = (end, &self.learns) {
-            let choices = ask.question.choices.unwrap_or(1).max(1);
-            estimates.learn(ask.question.model.as_deref(), spent.input, spent.output / choices);
+            let output = spent.output / ask.question.choices.unwrap_or(1).max(1);
+            // One that its bound has cut off says nothing of how long it would have been.
+            if ask.question.max_tokens.is_none_or(|most| output < most) {
+                estimates.learn(ask.question.model.as_deref(), spent.input, output);
+            }
         }
     }
 }

@@ -12,6 +12,9 @@ use super::{guard, rule};
 use crate::refusal::Counts;
 use crate::tenants::Names;
 
+/// What a limit and a cost may be at most: Redis's scripts count in floating point.
+pub const MOST: u64 = 100_000_000_000_000;
+
 /// The `[rate_limit]` table.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -240,6 +243,9 @@ impl Config {
             }
             if limit.amount == 0 {
                 return wrong("amount", "a limit of 0 can never be met: no request would ever fit".to_owned());
+            }
+            if limit.amount >= MOST {
+                return wrong("amount", format!("a limit is less than {MOST}"));
             }
             if limit.unit == Unit::Tokens && limit.amount < 2 {
                 return wrong("amount", "one token can never hold a prompt and an answer".to_owned());

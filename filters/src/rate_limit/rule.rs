@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use http::HeaderMap;
 
-use super::limit::{Amount, Config, Limit, Scope, Unit, WhenLost};
+use super::limit::{Amount, Config, Limit, MOST, Scope, Unit, WhenLost};
 use super::log::Nanos;
 use super::remote::Kind;
 use crate::ask::Tenant;
@@ -119,12 +119,13 @@ impl Rule {
             Output::Asked(output) => output,
             Output::Expected(output) => output.min(room.max(1)),
         };
-        match self.unit {
+        let cost = match self.unit {
             Unit::Requests | Unit::Concurrent => 1,
             Unit::Tokens => input.saturating_add(output(amount.saturating_sub(input))),
             Unit::InputTokens => input,
             Unit::OutputTokens => output(amount),
-        }
+        };
+        cost.min(MOST)
     }
 
     /// Who is counted together, as it may be shown, beside the tenant.

@@ -233,6 +233,7 @@ async fn accounts_are_bounded_and_idle_ones_go() {
 fn settings_that_make_no_sense_are_refused_with_their_key() {
     for (limits, key) in [
         (r#"{"name":"a","amount":0,"window":"1m"}"#, "limits.0.amount"),
+        (r#"{"name":"a","amount":18446744073709551615,"window":"1m"}"#, "limits.0.amount"),
         (r#"{"name":"a","amount":1}"#, "limits.0.window"),
         (r#"{"name":"a","amount":1,"unit":"concurrent","window":"1m"}"#, "limits.0.window"),
         (r#"{"name":"a","amount":1,"window":"1m"},{"name":"a","amount":1,"window":"1h"}"#, "limits.1.name"),
