@@ -94,7 +94,7 @@ impl Admin {
                     "status": "degraded",
                     "reason": "back; the sidecars are telling it what it missed",
                 }),
-                Health::Up => json!({ "status": "ok", "sidecars": store.replicas().count }),
+                Health::Up => json!({ "status": "ok", "sidecars": self.limits.limiter.sidecars() }),
                 Health::Down { since, reason } => json!({
                     "status": "degraded",
                     "reason": reason.name(),

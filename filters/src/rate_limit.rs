@@ -212,6 +212,11 @@ impl Limiter {
         self.remote.as_ref().is_some_and(|remote| !self.step.is_kept(remote.store()))
     }
 
+    /// The sidecars that share the limits, as they were when all was last well.
+    pub fn sidecars(&self) -> u32 {
+        self.step.replicas().count
+    }
+
     fn refusal(&self, denied: &Denied) -> Refusal {
         let mut told = HeaderMap::new();
         headers::tell(&mut told, &self.rules, &denied.verdicts, denied.mode);

@@ -241,6 +241,11 @@ impl Store {
 
     fn rise(self: &Arc<Self>) {
         let was = self.health.now();
+        if let Health::Down { since, reason } = was
+            && reason != Fault::NotTried
+        {
+            self.heartbeat.lost(since);
+        }
         if let Some(epoch) = self.health.rise() {
             let away_ms = match was {
                 Health::Down { since, .. } => since.elapsed().as_millis() as u64,

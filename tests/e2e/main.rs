@@ -10,6 +10,7 @@ mod conformance;
 mod dedup;
 mod http2;
 mod lifecycle;
+mod limit_faults;
 mod limits;
 mod redis;
 mod streams;

@@ -62,15 +62,19 @@ pub struct Simulator {
     pub address: SocketAddr,
 }
 
-fn beside(name: &str) -> PathBuf {
-    let path = Path::new(env!("CARGO_BIN_EXE_outrigger")).with_file_name(name);
+/// A binary of the build under test, or of the folder that `OUTRIGGER_BIN` names.
+fn binary(name: &str) -> PathBuf {
+    let path = match std::env::var_os("OUTRIGGER_BIN") {
+        Some(folder) => Path::new(&folder).join(name),
+        None => Path::new(env!("CARGO_BIN_EXE_outrigger")).with_file_name(name),
+    };
     assert!(path.exists(), "{} is not built: run `cargo build --workspace` (make test does)", path.display());
     path
 }
 
 impl Simulator {
     pub fn start(arguments: &[&str]) -> Self {
-        let mut child = Command::new(beside("outrigger-sim"))
+        let mut child = Command::new(binary("outrigger-sim"))
             .args(["--listen", "127.0.0.1:0"])
             .args(arguments)
             .stdout(Stdio::piped())
@@ -120,9 +124,9 @@ pub struct Outrigger {
 /// A port from below the range that outgoing connections are given, so that nobody takes it meanwhile.
 pub fn free_port() -> SocketAddr {
     static NEXT: AtomicU16 = AtomicU16::new(0);
-    let base = 12_000 + u16::try_from(std::process::id() % 64).unwrap() * 256;
+    let base = 12_000 + u16::try_from(std::process::id() % 32).unwrap() * 512;
     loop {
-        let address = SocketAddr::from(([127, 0, 0, 1], base + NEXT.fetch_add(1, Ordering::Relaxed) % 256));
+        let address = SocketAddr::from(([127, 0, 0, 1], base + NEXT.fetch_add(1, Ordering::Relaxed) % 512));
         if TcpListener::bind(address).is_ok() {
             return address;
         }
@@ -139,7 +143,7 @@ impl Outrigger {
     pub async fn start(settings: &[(&str, &str)]) -> Self {
         let (address, admin) = (free_port(), free_port());
         let log = std::env::temp_dir().join(format!("outrigger-e2e-{}-{}.log", std::process::id(), address.port()));
-        let mut command = Command::new(env!("CARGO_BIN_EXE_outrigger"));
+        let mut command = Command::new(binary("outrigger"));
         command
             .env("OUTRIGGER__SERVER__LISTEN", address.to_string())
             .env("OUTRIGGER__SERVER__ADMIN", admin.to_string())
@@ -359,7 +363,7 @@ pub fn stream(sim: Value) -> Value {
 
 /// Runs the command line tool and gives its exit code, standard output and standard error.
 pub fn command(arguments: &[&str], environment: &[(&str, &str)]) -> (i32, String, String) {
-    let mut child = Command::new(env!("CARGO_BIN_EXE_outrigger"))
+    let mut child = Command::new(binary("outrigger"))
         .args(arguments)
         .envs(environment.iter().copied())
         .stdout(Stdio::piped())

@@ -317,12 +317,21 @@ impl Limiter {
         let mut state = line.account.state();
         state.confirmed = state.confirmed.max(seen.own);
         state.untold = state.untold.saturating_sub(told);
-        if self.ledger.now() < state.unsure_until {
-            // What the others have is not all there yet; what was seen before is nearer to the truth.
+        let in_step = self.remote.as_ref().is_some_and(|remote| self.step.is_kept(remote.store()));
+        let now = self.ledger.now();
+        let own = if line.kind == Kind::Concurrent { state.open.len() as u64 } else { state.log.sum() };
+        if in_step && now >= state.unsure_until {
+            state.view = Some(View { at: now, used: seen.used, own });
             return;
         }
-        let own = if line.kind == Kind::Concurrent { state.open.len() as u64 } else { state.log.sum() };
-        state.view = Some(View { at: self.ledger.now(), used: seen.used, own });
+        // What the others have is not all there yet. The first to tell a store that came back empty would take all the
+        // others' room for free, and part it; what was seen before is nearer to the truth. But what is there already,
+        // others have taken.
+        let had = share(line.amount, state.view, self.step.replicas(), now, line.window);
+        let left = own + line.amount.saturating_sub(seen.used);
+        if left < had {
+            state.view = Some(View { at: now, used: line.amount, own: left });
+        }
     }
 
     /// What becomes of an answer that came after the request had been decided without it.

@@ -11,7 +11,7 @@ use std::time::Duration;
 use futures::StreamExt;
 use tokio::time::{Instant, sleep};
 
-use super::ledger::{Account, Line};
+use super::ledger::{Account, Line, State};
 use super::limiter::Limiter;
 use super::remote::{Answer, Call, Kind, Lease, Remote, Settle};
 use crate::store::{Replicas, Store};
@@ -22,7 +22,7 @@ const PATIENCE: Duration = Duration::from_millis(1500);
 pub const UNSURE: Duration = Duration::from_millis(500);
 const LOOK: Duration = Duration::from_millis(25);
 /// How often the number of sidecars is noted while all is well.
-const NOTE: Duration = Duration::from_millis(500);
+const NOTE: Duration = Duration::from_millis(50);
 /// Accounts told of at once.
 const TOGETHER: usize = 32;
 
@@ -77,25 +77,23 @@ impl Limiter {
     /// Tells what there is to tell, and waits until the others have; false if the store has gone again.
     async fn fall_in(&self, remote: &Arc<Remote>, epoch: u64) -> bool {
         let (begun, store) = (Instant::now(), remote.store());
-        self.tell_all(remote).await;
+        self.tell_all(remote, |state| !state.log.is_empty() || !state.open.is_empty()).await;
         while store.epoch() == Some(epoch) {
             let Some(told) = store.have_told().await else { continue };
+            // What is admitted meanwhile: those who are in step already must not give it to somebody else.
+            self.tell_all(remote, |state| state.untold > 0).await;
             if told >= u64::from(self.step.replicas().count) || begun.elapsed() > PATIENCE {
-                // What was admitted while the others were waited for.
-                self.tell_all(remote).await;
-                return true;
+                return store.epoch() == Some(epoch);
             }
             sleep(LOOK).await;
         }
         false
     }
 
-    async fn tell_all(&self, remote: &Arc<Remote>) {
-        let holds = |account: &Arc<Account>| {
-            let state = account.state();
-            !state.log.is_empty() || !state.open.is_empty()
-        };
-        let lines = self.ledger.accounts().into_iter().filter(holds).filter_map(|account| self.line(&account));
+    /// Tells of all accounts of which there is something to tell.
+    async fn tell_all(&self, remote: &Arc<Remote>, due: impl Fn(&State) -> bool) {
+        let due = |account: &Arc<Account>| due(&account.state());
+        let lines = self.ledger.accounts().into_iter().filter(due).filter_map(|account| self.line(&account));
         let telling = lines.map(|line| self.tell_one(remote, line));
         let telling = futures::stream::iter(telling).for_each_concurrent(TOGETHER, |one| one);
         let _ = tokio::time::timeout(PATIENCE, telling).await;
@@ -104,17 +102,27 @@ impl Limiter {
     /// Asks for nothing, and so tells what the store does not know.
     pub(super) async fn tell_one(&self, remote: &Arc<Remote>, line: Line) {
         let (lines, lease, mut stored) = ([line], self.lease(), None);
-        for _ in 0..2 {
+        for _ in 0..4 {
             let (Call { lines: asked, .. }, told) = self.call(&lines, lease, stored.as_deref());
-            match remote.admit(Call { lease, lines: asked }, |_| ()).await {
-                Ok(Answer::Lost { stored: has, .. }) => stored = Some(has),
-                Ok(Answer::Admitted { at, lines: seen }) => {
-                    self.learn(&lines[0], &seen[0], told[0]);
-                    return release(remote, &lines[0], lease, at);
+            let seen = match remote.admit(Call { lease, lines: asked }, |_| ()).await {
+                Ok(Answer::Lost { stored: has, .. }) => {
+                    stored = Some(has);
+                    continue;
                 }
-                Ok(Answer::Refused { lines: seen, .. }) => return self.learn(&lines[0], &seen[0], told[0]),
+                Ok(Answer::Admitted { at, lines: seen }) => {
+                    release(remote, &lines[0], lease, at);
+                    seen
+                }
+                Ok(Answer::Refused { lines: seen, .. }) => seen,
                 Err(_) => return,
+            };
+            self.learn(&lines[0], &seen[0], told[0]);
+            // With an empty window this sidecar forgets how much the store knows of it: then it hears of that here
+            // first, and only now that the store lacks something.
+            if told[0] > 0 || lines[0].account.state().untold == 0 {
+                return;
             }
+            stored = None;
         }
     }
 }

@@ -1,7 +1,7 @@
 //! The sign of life: who shares the store, and whether the whole path to it works, a write included.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, LazyLock};
+use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 use std::time::Duration;
 
 use redis::RedisResult;
@@ -13,7 +13,7 @@ use super::{Fault, Health, Script, Store};
 static BEAT: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("heartbeat.lua")));
 
 /// How often a sidecar gives a sign, and how long one holds.
-const INTERVAL: Duration = Duration::from_secs(1);
+const INTERVAL: Duration = Duration::from_millis(500);
 const HOLDS: Duration = Duration::from_secs(5);
 
 /// How many sidecars live and how many of them come before this one in an order that all agree on.
@@ -28,11 +28,18 @@ pub(super) struct Heartbeat {
     seen: AtomicU64,
     /// Whether this sidecar has told the store all that it had to tell.
     told: AtomicBool,
+    /// When the store was lost last; none if it never was.
+    lost: Mutex<Option<Instant>>,
 }
 
 impl Heartbeat {
     pub(super) fn new(prefix: &str) -> Self {
-        Heartbeat { key: format!("{prefix}:sidecars"), seen: AtomicU64::new(1 << 32), told: AtomicBool::new(false) }
+        Heartbeat {
+            key: format!("{prefix}:sidecars"),
+            seen: AtomicU64::new(1 << 32),
+            told: AtomicBool::new(false),
+            lost: Mutex::new(None),
+        }
     }
 
     pub(super) fn replicas(&self) -> Replicas {
@@ -40,11 +47,19 @@ impl Heartbeat {
         Replicas { count: (seen >> 32) as u32, rank: seen as u32 }
     }
 
+    /// Notes since when the store is lost, so that what the others had told before does not count.
+    pub(super) fn lost(&self, since: Instant) {
+        *self.lost.lock().unwrap_or_else(PoisonError::into_inner) = Some(since);
+    }
+
     /// Gives a sign; says how many sidecars have told all they had to tell, and whether the store did not know that
     /// this one has.
     async fn beat(&self, link: &Link, sidecar: &str) -> RedisResult<(u64, bool)> {
         let mut call = BEAT.call([self.key.as_str()]);
+        let lost = *self.lost.lock().unwrap_or_else(PoisonError::into_inner);
+        let since = lost.map_or(HOLDS, |lost| lost.elapsed().min(HOLDS));
         call.arg(sidecar).arg(HOLDS.as_millis() as u64).arg(u8::from(self.told.load(Ordering::Relaxed)));
+        call.arg(since.as_millis() as u64);
         let (count, rank, told, new): (u64, u64, u64, bool) = redis::from_redis_value(call.run(link.clone()).await?)?;
         self.seen.store(count.clamp(1, u32::MAX.into()) << 32 | rank, Ordering::Relaxed);
         Ok((told, new))

@@ -244,3 +244,24 @@ async fn sidecars_see_each_other_come_and_go() {
     second.end();
     eventually("one has left", async || first.store.replicas().count == 1).await;
 }
+
+#[tokio::test]
+async fn what_the_others_told_before_a_loss_does_not_count_after_it() {
+    let server = Server::start(&[]).await;
+    let (way, other_way) = (Proxy::start(server.port).await, Proxy::start(server.port).await);
+    let (one, other) = (side(&way.url()).await, side(&other_way.url()).await);
+    other.store.have_told().await.expect("an answer");
+    assert_eq!(one.store.have_told().await, Some(2));
+    way.set(Mode::Silent);
+    other_way.set(Mode::Silent);
+    goes_down(&one).await;
+    goes_down(&other).await;
+    // Redis has kept what both had said; but only one is back.
+    way.set(Mode::Pass);
+    comes_back("a loss", &one).await;
+    assert_eq!(one.store.have_told().await, Some(1), "the other has not told what it admitted meanwhile");
+    other_way.set(Mode::Pass);
+    comes_back("a loss", &other).await;
+    other.store.have_told().await.expect("an answer");
+    assert_eq!(one.store.have_told().await, Some(2));
+}
