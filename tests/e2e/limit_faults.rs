@@ -292,6 +292,9 @@ async fn a_cluster_that_moves_or_is_down() {
     hold_all(&CLUSTER).await;
 }
 
+/// What is held to, and whether it was.
+type Bar<'judge> = (&'static str, &'judge dyn Fn(&Seen) -> bool);
+
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "makes the figures of `scripts/bench limit-faults`, which need a quiet machine"]
 async fn figures() {
@@ -308,7 +311,7 @@ async fn figures() {
     let none = |good: &dyn Fn(&Seen) -> bool| {
         every.iter().filter(|seen| !good(seen)).map(|seen| seen.fault.as_str()).collect::<Vec<_>>().join(" ")
     };
-    let bars: [(&str, &dyn Fn(&Seen) -> bool); 4] = [
+    let bars: [Bar<'_>; 4] = [
         ("no answer of 5xx and no connection error", &|seen| seen.failed + seen.errors == 0),
         ("at most 110 % of the limit in any window", &|seen| seen.worst * 10 <= AMOUNT * 11),
         ("at most 2 ms added at p99 while it lasts", &|seen| seen.added_ms() <= 2.0),
