@@ -14,6 +14,7 @@ pub mod models;
 pub mod rate_limit;
 pub mod refusal;
 pub mod reply;
+pub mod semantic_cache;
 pub mod sse;
 pub mod store;
 pub mod tenants;
