@@ -1,0 +1,237 @@
+//! Threads that run the model: one session each, one queue before them all, with a bound.
+//!
+//! A question that somebody waits for goes before a text that is only to be kept. What waits when a session is free
+//! is embedded in one pass, up to a batch; texts to be kept go one by one, so that a question never waits for a whole
+//! batch of them. Whoever gave up waiting is passed over. A session that fails or panics fails its batch and goes on.
+
+use std::collections::VecDeque;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::oneshot;
+
+use super::embedder::Embed;
+use super::vector::Vector;
+
+/// What became of a text.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Embedded {
+    Vector(Vector),
+    /// The model reads only a part of it.
+    TooLong,
+    Failed,
+}
+
+/// The queue has no room.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Full;
+
+pub struct Pool {
+    shared: Arc<Shared>,
+}
+
+/// How much each pool has done and has to do.
+#[derive(Default)]
+pub struct Counts {
+    pub waiting: AtomicUsize,
+    pub embedded: AtomicU64,
+    pub batches: AtomicU64,
+}
+
+struct Shared {
+    queue: usize,
+    batch: usize,
+    waiting: Mutex<Waiting>,
+    changed: Condvar,
+    closed: AtomicBool,
+    counts: Counts,
+}
+
+#[derive(Default)]
+struct Waiting {
+    asked: VecDeque<Box<dyn Job>>,
+    later: VecDeque<Box<dyn Job>>,
+}
+
+trait Job: Send {
+    fn text(&self) -> &str;
+    /// Whether anybody still waits for it.
+    fn is_wanted(&self) -> bool;
+    fn done(self: Box<Self>, embedded: Embedded);
+}
+
+impl Pool {
+    /// A thread for each session; questions and texts to be kept have `queue` places each.
+    pub fn new<E: Embed>(sessions: Vec<E>, queue: usize, batch: usize) -> std::io::Result<Self> {
+        let shared = Arc::new(Shared {
+            queue: queue.max(1),
+            batch: batch.max(1),
+            waiting: Mutex::default(),
+            changed: Condvar::new(),
+            closed: AtomicBool::new(false),
+            counts: Counts::default(),
+        });
+        let pool = Pool { shared: shared.clone() };
+        for session in sessions {
+            let shared = shared.clone();
+            std::thread::Builder::new().name("meaning".into()).spawn(move || shared.work(session))?;
+        }
+        Ok(pool)
+    }
+
+    /// Embeds a text that somebody waits for; `look` goes on with it on the pool's thread. It is not done where the
+    /// receiver has been dropped before, and the sender is dropped where anything panics.
+    pub fn ask<R, F>(&self, text: Box<str>, look: F) -> Result<oneshot::Receiver<R>, Full>
+    where
+        R: Send + 'static,
+        F: FnOnce(Embedded) -> R + Send + 'static,
+    {
+        let (sender, receiver) = oneshot::channel();
+        self.shared.push(|waiting| &mut waiting.asked, Box::new(Asked { text, look, sender }))?;
+        Ok(receiver)
+    }
+
+    /// Embeds a text when nobody waits for another.
+    pub fn later(&self, text: Box<str>, then: impl FnOnce(Embedded) + Send + 'static) -> Result<(), Full> {
+        self.shared.push(|waiting| &mut waiting.later, Box::new(Later { text, then }))
+    }
+
+    pub fn counts(&self) -> &Counts {
+        &self.shared.counts
+    }
+}
+
+impl Drop for Pool {
+    /// The threads end after what they are at. What waits is dropped with the queue.
+    fn drop(&mut self) {
+        self.shared.closed.store(true, Relaxed);
+        *self.shared.lock() = Waiting::default();
+        self.shared.changed.notify_all();
+    }
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, Waiting> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn push(&self, line: fn(&mut Waiting) -> &mut VecDeque<Box<dyn Job>>, job: Box<dyn Job>) -> Result<(), Full> {
+        let mut waiting = self.lock();
+        let line = line(&mut waiting);
+        if line.len() >= self.queue {
+            line.retain(|job| job.is_wanted());
+        }
+        if line.len() >= self.queue {
+            return Err(Full);
+        }
+        line.push_back(job);
+        self.counts.waiting.store(waiting.asked.len() + waiting.later.len(), Relaxed);
+        drop(waiting);
+        self.changed.notify_one();
+        Ok(())
+    }
+
+    fn work(&self, mut session: impl Embed) {
+        while let Some(jobs) = self.next() {
+            // Those of its jobs that are dropped by the panic tell whoever waits by that.
+            if catch_unwind(AssertUnwindSafe(|| self.run(&mut session, jobs))).is_err() {
+                tracing::warn!("matching by meaning panicked");
+            }
+        }
+    }
+
+    fn run(&self, session: &mut impl Embed, jobs: Vec<Box<dyn Job>>) {
+        let (jobs, long): (Vec<_>, Vec<_>) = jobs.into_iter().partition(|job| !session.is_too_long(job.text()));
+        long.into_iter().for_each(|job| job.done(Embedded::TooLong));
+        if jobs.is_empty() {
+            return;
+        }
+        self.counts.batches.fetch_add(1, Relaxed);
+        self.counts.embedded.fetch_add(jobs.len() as u64, Relaxed);
+        let texts: Vec<&str> = jobs.iter().map(|job| job.text()).collect();
+        let vectors = session.embed(&texts).unwrap_or_else(|reason| {
+            tracing::warn!(reason, "the embedding model failed");
+            Vec::new()
+        });
+        let mut vectors = vectors.into_iter();
+        for job in jobs {
+            let vector = vectors.next().and_then(|numbers| Vector::new(&numbers));
+            job.done(vector.map_or(Embedded::Failed, Embedded::Vector));
+        }
+    }
+
+    /// What to embed next. Waits until there is something; none when the pool is closed.
+    fn next(&self) -> Option<Vec<Box<dyn Job>>> {
+        let mut waiting = self.lock();
+        loop {
+            if self.closed.load(Relaxed) {
+                return None;
+            }
+            let mut jobs = take(&mut waiting.asked, self.batch);
+            if jobs.is_empty() {
+                jobs = take(&mut waiting.later, 1);
+            }
+            self.counts.waiting.store(waiting.asked.len() + waiting.later.len(), Relaxed);
+            if !jobs.is_empty() {
+                return Some(jobs);
+            }
+            waiting = self.changed.wait(waiting).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+}
+
+fn take(line: &mut VecDeque<Box<dyn Job>>, most: usize) -> Vec<Box<dyn Job>> {
+    let mut jobs = Vec::new();
+    while jobs.len() < most {
+        match line.pop_front() {
+            Some(job) if job.is_wanted() => jobs.push(job),
+            Some(_) => {}
+            None => break,
+        }
+    }
+    jobs
+}
+
+struct Asked<R, F> {
+    text: Box<str>,
+    look: F,
+    sender: oneshot::Sender<R>,
+}
+
+impl<R: Send, F: FnOnce(Embedded) -> R + Send> Job for Asked<R, F> {
+    fn text(&self) -> &str {
+        &self.text
+    }
+
+    fn is_wanted(&self) -> bool {
+        !self.sender.is_closed()
+    }
+
+    fn done(self: Box<Self>, embedded: Embedded) {
+        // Nobody hears it who left meanwhile.
+        let _ = self.sender.send((self.look)(embedded));
+    }
+}
+
+struct Later<F> {
+    text: Box<str>,
+    then: F,
+}
+
+impl<F: FnOnce(Embedded) + Send> Job for Later<F> {
+    fn text(&self) -> &str {
+        &self.text
+    }
+
+    fn is_wanted(&self) -> bool {
+        true
+    }
+
+    fn done(self: Box<Self>, embedded: Embedded) {
+        (self.then)(embedded);
+    }
+}
+
+#[cfg(test)]
+mod tests;
