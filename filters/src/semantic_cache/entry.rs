@@ -1,5 +1,7 @@
 //! A kept answer, with all that says who may have it and until when.
 
+pub mod wire;
+
 use std::time::Duration;
 
 use bytes::Bytes;

@@ -1,0 +1,325 @@
+//! Where answers are kept: in memory, on disk, in Redis. What is found is whole, of this id, and not invalidated.
+//!
+//! An answer that is put is in memory at once; disk and Redis follow in the background, and a write that finds their
+//! queues full is dropped and counted. What is asked for is looked for in the same order, and what a later place has is
+//! brought into memory. Redis away is a miss at once, never a wait.
+
+mod disk;
+mod hints;
+mod log;
+mod memory;
+mod rules;
+mod stats;
+#[cfg(test)]
+mod testing;
+
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use opentelemetry::metrics::Meter;
+
+use crate::semantic_cache::entry::{Entry, Hint, Id, Scope, now, wire};
+use crate::store::Store;
+use disk::{Disk, Read};
+use hints::Hints;
+use memory::Memory;
+use rules::{LONGEST, Rules};
+use stats::{Counts, count};
+
+pub use rules::{Purge, Rule};
+pub use stats::{PlaceStats, Stats};
+
+#[derive(Clone, Debug)]
+pub struct Settings {
+    pub memory_bytes: usize,
+    /// The folder for answers on disk; none are kept there if absent.
+    pub disk_path: Option<PathBuf>,
+    pub disk_bytes: u64,
+    pub max_entry_bytes: usize,
+    /// Whether answers are shared through Redis, where there is one.
+    pub redis: bool,
+    /// How many hints Redis keeps of one scope.
+    pub max_hints: usize,
+    /// How long the first question of a scope waits for the scope's hints.
+    pub load_wait: Duration,
+}
+
+/// What is wrong with the settings, or with the disk.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error("the folder for kept answers, {path}: {error}")]
+    Disk { path: PathBuf, error: io::Error },
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    Memory,
+    Disk,
+    Redis,
+}
+
+impl Place {
+    pub const fn name(self) -> &'static str {
+        match self {
+            Place::Memory => "memory",
+            Place::Disk => "disk",
+            Place::Redis => "redis",
+        }
+    }
+}
+
+/// Whoever finds answers by the meaning of their questions. Called from any thread; may be told the same twice.
+pub trait Listener: Send + Sync {
+    /// An answer that somebody else has put: an earlier process of this sidecar, or another sidecar.
+    fn hint(&self, hint: Hint);
+
+    /// An answer that is not to be had here any more.
+    fn gone(&self, scope: &Scope, id: &Id);
+}
+
+/// What a purge has come to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Purged {
+    /// Answers that were in this sidecar's memory.
+    pub here: u64,
+    /// Whether all sidecars know, or there are no others. If not, they are told when Redis is back.
+    pub everywhere: bool,
+    /// Whether it also holds here after a restart.
+    pub lasting: bool,
+}
+
+pub struct Places {
+    memory: Memory,
+    disk: Option<Arc<Disk>>,
+    hints: Option<Hints>,
+    rules: Arc<Rules>,
+    listener: Arc<dyn Listener>,
+    counts: Arc<Counts>,
+    max_entry_bytes: usize,
+}
+
+impl Places {
+    /// Opens the disk and reads what is to be known before the first answer; hints follow in the background. Needs no
+    /// runtime.
+    pub fn new(
+        settings: &Settings,
+        _store: Option<Arc<Store>>,
+        listener: Arc<dyn Listener>,
+        meter: &Meter,
+    ) -> Result<Arc<Self>, Error> {
+        let counts = Arc::new(Counts::default());
+        let open = Opened::new(settings, &listener, &counts)
+            .map_err(|error| Error::Disk { path: settings.disk_path.clone().unwrap_or_default(), error })?;
+        let evicted = evicted(open.disk.clone(), listener.clone(), counts.clone());
+        let places = Arc::new(Places {
+            memory: Memory::new(settings.memory_bytes, settings.max_entry_bytes, evicted),
+            disk: open.disk,
+            hints: open.hints,
+            rules: open.rules,
+            listener,
+            counts,
+            max_entry_bytes: settings.max_entry_bytes,
+        });
+        stats::observe(meter, &Arc::downgrade(&places));
+        Ok(places)
+    }
+
+    /// Whether answers are kept there at all.
+    pub fn has(&self, place: Place) -> bool {
+        match place {
+            Place::Memory => true,
+            Place::Disk => self.disk.is_some(),
+            Place::Redis => false,
+        }
+    }
+
+    /// The era to be noted with a question when it is asked.
+    pub fn era(&self) -> u64 {
+        self.rules.era()
+    }
+
+    /// From memory only.
+    pub fn get(&self, id: &Id) -> Option<Arc<Entry>> {
+        let entry = self.memory.get(id)?;
+        if self.is_good(&entry) {
+            return Some(entry);
+        }
+        self.memory.remove(id);
+        None
+    }
+
+    /// From wherever it is; what memory does not have is brought there.
+    pub async fn fetch(&self, id: &Id, scope: &Scope) -> Option<(Arc<Entry>, Place)> {
+        if let Some(entry) = self.get(id).filter(|entry| entry.scope == *scope) {
+            return Some((entry, Place::Memory));
+        }
+        if let Some(entry) = self.fetch_from_disk(id, scope).await {
+            return Some((entry, Place::Disk));
+        }
+        self.listener.gone(scope, id);
+        None
+    }
+
+    async fn fetch_from_disk(&self, id: &Id, scope: &Scope) -> Option<Arc<Entry>> {
+        let disk = self.disk.as_ref()?;
+        let entry = match disk.get(id).await {
+            Read::Entry(entry) => entry,
+            Read::Nothing | Read::Failed => return None,
+            Read::Corrupt => {
+                count(&self.counts.disk_corrupt);
+                return None;
+            }
+        };
+        if !self.is_good(&entry) {
+            disk.forget(id);
+            return None;
+        }
+        self.found(entry, scope)
+    }
+
+    /// Brings into memory what was found elsewhere.
+    fn found(&self, entry: Entry, scope: &Scope) -> Option<Arc<Entry>> {
+        if entry.scope != *scope {
+            return None;
+        }
+        let entry = Arc::new(entry);
+        self.memory.put(entry.clone());
+        Some(entry)
+    }
+
+    /// In memory at once; elsewhere soon.
+    pub fn put(&self, entry: Arc<Entry>) {
+        // A purge may have come while it was made.
+        if !self.is_good(&entry) {
+            return;
+        }
+        let small = entry.weight() <= self.max_entry_bytes;
+        if !(small && self.memory.put(entry.clone())) {
+            count(&self.counts.memory_dropped);
+        }
+        if small
+            && self.disk.is_some()
+            && let Some(bytes) = wire::encode(&entry)
+        {
+            self.write(&entry, bytes.into());
+        }
+    }
+
+    fn write(&self, entry: &Entry, bytes: Bytes) {
+        if let Some(disk) = &self.disk
+            && !disk.put(entry.id, bytes)
+        {
+            count(&self.counts.disk_dropped);
+        }
+    }
+
+    /// Keeps a hint of an answer that was put here.
+    pub fn learn(&self, hint: Hint) {
+        if let Some(hints) = &self.hints
+            && !hints.learn(hint)
+        {
+            count(&self.counts.disk_dropped);
+        }
+    }
+
+    /// Throws one answer away, here and elsewhere.
+    pub fn remove(&self, id: &Id, scope: &Scope) {
+        self.memory.remove(id);
+        if let Some(disk) = &self.disk {
+            disk.remove(id);
+        }
+        self.listener.gone(scope, id);
+    }
+
+    /// Makes all that is meant invisible, from now on and for good, also what is being made now.
+    pub async fn purge(&self, purge: Purge) -> Purged {
+        let lasting = self.make_rule(purge).await;
+        let here = self.drop_bad().await;
+        Purged { here, everywhere: true, lasting }
+    }
+
+    /// Waits for the disk elsewhere than on the caller's thread.
+    async fn make_rule(&self, purge: Purge) -> bool {
+        let rules = self.rules.clone();
+        let made = tokio::task::spawn_blocking(move || rules.make(purge).1).await;
+        match made {
+            Ok(Ok(())) => true,
+            Ok(Err(error)) => {
+                tracing::error!(%error, "a purge holds, but could not be written: a restart would undo it");
+                false
+            }
+            Err(_) => false,
+        }
+    }
+
+    /// Lets go of what may not be used any more; how many these were.
+    async fn drop_bad(&self) -> u64 {
+        let bad = self.memory.take(|entry| !self.is_good(entry)).await;
+        bad.iter().for_each(|entry| self.listener.gone(&entry.scope, &entry.id));
+        bad.len() as u64
+    }
+
+    /// Whether it may be used, fresh or not.
+    fn is_good(&self, entry: &Entry) -> bool {
+        let now = now();
+        entry.is_kept(now) && entry.age(now) < LONGEST && !self.rules.hides(entry)
+    }
+
+    pub fn stats(&self) -> Stats {
+        self.counts.stats(self.memory.entries(), self.memory.bytes(), self.disk.is_some())
+    }
+
+    /// Waits until all that is on its way is kept.
+    pub async fn finish(&self) {
+        if let Some(disk) = &self.disk {
+            disk.finish().await;
+        }
+        if let Some(hints) = &self.hints {
+            hints.finish().await;
+        }
+    }
+}
+
+/// What lies on disk, opened.
+struct Opened {
+    disk: Option<Arc<Disk>>,
+    hints: Option<Hints>,
+    rules: Arc<Rules>,
+}
+
+impl Opened {
+    fn new(settings: &Settings, listener: &Arc<dyn Listener>, counts: &Arc<Counts>) -> io::Result<Self> {
+        let Some(folder) = &settings.disk_path else {
+            return Ok(Opened { disk: None, hints: None, rules: Arc::new(Rules::open(None)?) });
+        };
+        // A sixteenth is for the log of hints, and as much again while it is written anew.
+        let logs = settings.disk_bytes / 16;
+        let room = settings.disk_bytes - 2 * logs;
+        let disk = Arc::new(Disk::open(folder, room, settings.max_entry_bytes, counts.clone())?);
+        let rules = Rules::open(Some(&folder.join("rules.log")))?;
+        let leads = disk.clone();
+        let leads = Box::new(move |id: &Id| leads.holds(id));
+        let hints = Hints::open(folder.join("hints.log"), logs, leads, listener.clone())?;
+        Ok(Opened { disk: Some(disk), hints: Some(hints), rules: Arc::new(rules) })
+    }
+}
+
+/// What becomes of an entry that memory has no room for: elsewhere it may still be.
+fn evicted(
+    disk: Option<Arc<Disk>>,
+    listener: Arc<dyn Listener>,
+    counts: Arc<Counts>,
+) -> Box<dyn Fn(&Entry) + Send + Sync> {
+    Box::new(move |entry| {
+        count(&counts.memory_evictions);
+        if !disk.as_ref().is_some_and(|disk| disk.holds(&entry.id)) {
+            listener.gone(&entry.scope, &entry.id);
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests;
