@@ -4,14 +4,15 @@ use std::hash::{BuildHasher, Hasher, RandomState};
 use std::sync::{LazyLock, OnceLock};
 
 use bytes::Bytes;
-use http::HeaderMap;
+use http::{HeaderMap, HeaderName, HeaderValue};
+use serde::{Deserialize, Serialize};
 use twox_hash::XxHash3_128;
 
 use crate::Reason;
 use crate::canonical::{self, Question};
 
 /// The generation endpoints: what goes through the chain.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Route {
     ChatCompletions,
     Completions,
@@ -59,7 +60,7 @@ impl Route {
 }
 
 /// Who asks: a digest, never the credential itself.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Tenant([u8; 32]);
 
 impl Tenant {
@@ -163,6 +164,8 @@ pub struct Ask {
     pub sharing: Sharing,
     /// Headers that tell senders apart and that the backend need not see.
     pub marks: HeaderMap,
+    /// What the client says of kept answers, and the backend need not see.
+    steering: HeaderMap,
     pub print: Print,
     key: OnceLock<Key>,
 }
@@ -184,17 +187,43 @@ impl Ask {
         let mut bytes = circumstances(route, &tenant, &target, &headers);
         bytes.extend_from_slice(form.bytes());
         let print = Print(XxHash3_128::oneshot_with_seed(*SEED, &bytes));
-        let marks = HeaderMap::new();
-        Ok(Ask { route, tenant, target, headers, body, question, sharing, marks, print, key: OnceLock::new() })
+        let (marks, steering, key) = (HeaderMap::new(), HeaderMap::new(), OnceLock::new());
+        Ok(Ask { route, tenant, target, headers, body, question, sharing, marks, steering, print, key })
+    }
+
+    /// Who steers otherwise asks another question: a fresh answer is not to be had on a flight for any.
+    pub fn steer(&mut self, steering: HeaderMap) {
+        if steering.is_empty() {
+            return;
+        }
+        let mut bytes = self.print.0.to_le_bytes().to_vec();
+        fields(steering.iter(), &mut bytes);
+        self.print = Print(XxHash3_128::oneshot_with_seed(*SEED, &bytes));
+        self.steering = steering;
+        self.key = OnceLock::new();
+    }
+
+    pub fn steering(&self) -> &HeaderMap {
+        &self.steering
     }
 
     pub fn key(&self) -> &Key {
         self.key.get_or_init(|| {
             let mut hasher = blake3::Hasher::new();
-            hasher.update(&circumstances(self.route, &self.tenant, &self.target, &self.headers));
+            hasher.update(&self.circumstances());
             hasher.update(&canonical::digest(&self.body));
+            if !self.steering.is_empty() {
+                let mut steering = Vec::new();
+                fields(self.steering.iter(), &mut steering);
+                hasher.update(&steering);
+            }
             Key(*hasher.finalize().as_bytes())
         })
+    }
+
+    /// All that decides the answer beside the body: the first of it is the tenant.
+    pub fn circumstances(&self) -> Vec<u8> {
+        circumstances(self.route, &self.tenant, &self.target, &self.headers)
     }
 
     /// Whether the answer may differ from one draw to the next: neither greedy nor seeded.
@@ -216,20 +245,26 @@ static SEED: LazyLock<u64> = LazyLock::new(|| RandomState::new().build_hasher().
 fn circumstances(route: Route, tenant: &Tenant, target: &str, headers: &HeaderMap) -> Vec<u8> {
     let mut out = Vec::with_capacity(512);
     out.extend_from_slice(&tenant.0);
-    let mut part = |bytes: &[u8]| {
-        out.extend_from_slice(&(bytes.len() as u64).to_le_bytes());
-        out.extend_from_slice(bytes);
-    };
-    part(route.path().as_bytes());
-    part(target.as_bytes());
-    let mut named: Vec<_> = headers.iter().filter(|(name, _)| !NOT_IN_THE_KEY.contains(&name.as_str())).collect();
-    named.sort_by(|left, right| left.0.as_str().cmp(right.0.as_str()).then(left.1.as_bytes().cmp(right.1.as_bytes())));
-    part(&(named.len() as u64).to_le_bytes());
-    for (name, value) in named {
-        part(name.as_str().as_bytes());
-        part(value.as_bytes());
-    }
+    part(route.path().as_bytes(), &mut out);
+    part(target.as_bytes(), &mut out);
+    fields(headers.iter().filter(|(name, _)| !NOT_IN_THE_KEY.contains(&name.as_str())), &mut out);
     out
+}
+
+/// Headers in the order of their names and values, each behind its length.
+fn fields<'h>(headers: impl Iterator<Item = (&'h HeaderName, &'h HeaderValue)>, out: &mut Vec<u8>) {
+    let mut named: Vec<_> = headers.collect();
+    named.sort_by(|left, right| left.0.as_str().cmp(right.0.as_str()).then(left.1.as_bytes().cmp(right.1.as_bytes())));
+    part(&(named.len() as u64).to_le_bytes(), out);
+    for (name, value) in named {
+        part(name.as_str().as_bytes(), out);
+        part(value.as_bytes(), out);
+    }
+}
+
+fn part(bytes: &[u8], out: &mut Vec<u8>) {
+    out.extend_from_slice(&(bytes.len() as u64).to_le_bytes());
+    out.extend_from_slice(bytes);
 }
 
 #[cfg(test)]

@@ -35,6 +35,8 @@ pub struct Question {
     pub max_tokens: Option<u64>,
     /// Answers that are made to this one question: `n`, or `best_of` where that is more.
     pub choices: Option<u64>,
+    /// Whether the answer depends on, or changes, what the backend remembers of an earlier one.
+    pub stateful: bool,
     /// Whom the client says it asks for.
     pub user: Option<Box<str>>,
 }
@@ -63,6 +65,19 @@ pub fn digest(body: &[u8]) -> Digest {
         Err(_) => *blake3::hash(body).as_bytes(),
     }
 }
+
+/// The digest of what a body asks, however the answer is to be sent: `stream` and `stream_options` do not count.
+pub fn digest_of_question(body: &[u8]) -> Digest {
+    let shorten: Shorten = |text, out| out.extend_from_slice(blake3::hash(text).as_bytes());
+    match Reader::new(body, shorten).without(&HOW_IT_IS_SENT).read() {
+        Ok(written) if !written.imprecise => *blake3::hash(&written.form).as_bytes(),
+        // What has no form stands for itself.
+        _ => *blake3::hash(body).as_bytes(),
+    }
+}
+
+/// Members of the outermost object that do not change what is answered.
+const HOW_IT_IS_SENT: [&[u8]; 2] = [b"stream", b"stream_options"];
 
 fn form(body: &[u8], shorten: Shorten) -> Result<(Question, Form), Reason> {
     let written = Reader::new(body, shorten).read().map_err(|wrong| match wrong {

@@ -19,6 +19,7 @@ use opentelemetry::metrics::Meter;
 use serde::{Deserialize, Serialize};
 
 use crate::ask::{Print, Sharing};
+use crate::reply::kept;
 use crate::{Ask, Filter, Next, Refusal, Reply};
 use flight::{Flight, Registered};
 
@@ -187,6 +188,9 @@ impl Filter for Dedup {
         };
         let mut reply = flight::read(flight, role == "leader").await?;
         reply.headers.insert(HEADER, HeaderValue::from_static(role));
+        if role == "follower" && reply.headers.get(kept::HEADER).is_some_and(|word| word == kept::MISS) {
+            reply.headers.insert(kept::HEADER, HeaderValue::from_static(kept::COALESCED));
+        }
         Ok(reply)
     }
 }

@@ -28,7 +28,7 @@ use http::HeaderMap;
 use crate::ask::{Ask, Route, Tenant};
 use crate::estimate::Estimates;
 use crate::refusal::RateLimited;
-use crate::reply::{Body, Event, Kind};
+use crate::reply::{Body, Event, Kind, kept};
 use crate::store::{Fault, Health};
 use crate::tokens::Tokenizers;
 use crate::usage::Tally;
@@ -39,9 +39,6 @@ use limiter::{Denied, Verdict};
 pub use permit::Permit;
 use permit::Spent;
 pub use rule::{Demand, Generation, Output};
-
-/// How a kept answer is told by the rooms below: it cost no tokens.
-const KEPT: &str = "x-cache";
 
 pub struct RateLimit {
     limiter: Arc<Limiter>,
@@ -83,7 +80,7 @@ impl RateLimit {
         if !permit.holds() {
             return reply;
         }
-        if !reply.status.is_success() || reply.headers.contains_key(KEPT) {
+        if !reply.status.is_success() || kept::is_kept(&reply.headers) {
             permit.spent = Spent::default();
             // In flight it is until its end, whatever it is.
             if matches!(reply.body, Body::Whole(_)) {

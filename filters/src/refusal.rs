@@ -53,6 +53,8 @@ pub enum Reason {
     Flood(&'static str),
     #[error("The store of the rate limit `{0}` cannot be reached, and the limit is set to refuse without it.")]
     LimitUnknown(Arc<str>),
+    #[error("No kept answer will do for this request, and it asked for nothing else (`only-if-cached`).")]
+    NotKept,
     #[error("The backend could not be reached.")]
     Unreachable,
     #[error("The backend broke off before its answer was complete.")]
@@ -168,6 +170,7 @@ impl Reason {
                 (Client, StatusCode::TOO_MANY_REQUESTS, Some("rate_limit_exceeded"))
             }
             Reason::LimitUnknown(_) => (Us, StatusCode::SERVICE_UNAVAILABLE, Some("rate_limit_unavailable")),
+            Reason::NotKept => (Client, StatusCode::GATEWAY_TIMEOUT, Some("not_cached")),
             Reason::Unreachable => (Backend, StatusCode::BAD_GATEWAY, Some("backend_unreachable")),
             Reason::BackendCut => (Backend, StatusCode::BAD_GATEWAY, Some("backend_cut")),
             Reason::BackendNonsense => (Backend, StatusCode::BAD_GATEWAY, Some("backend_malformed")),

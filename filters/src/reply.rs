@@ -54,6 +54,25 @@ impl Broken {
     }
 }
 
+/// The header that says whether an answer was kept: the semantic cache's word, which other rooms heed.
+pub mod kept {
+    use http::HeaderMap;
+
+    pub const HEADER: &str = "x-cache";
+    pub const HIT: &str = "HIT";
+    pub const SEMANTIC: &str = "SEMANTIC";
+    pub const STALE: &str = "STALE";
+    pub const MISS: &str = "MISS";
+    pub const BYPASS: &str = "BYPASS";
+    /// Made once for several who asked at the same time.
+    pub const COALESCED: &str = "COALESCED";
+
+    /// Whether the answer was there already, so that the backend was not asked.
+    pub fn is_kept(headers: &HeaderMap) -> bool {
+        headers.get(HEADER).is_some_and(|value| [HIT, SEMANTIC, STALE].iter().any(|word| value == word))
+    }
+}
+
 /// Events that arrived together, at least one: they go on together.
 pub type Batch = Vec<Event>;
 

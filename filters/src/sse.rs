@@ -91,7 +91,8 @@ fn after_line_end(bytes: &[u8], at: usize) -> Option<usize> {
     }
 }
 
-fn kind(event: &[u8]) -> Kind {
+/// What an event is, by its first line that says so.
+pub fn kind(event: &[u8]) -> Kind {
     let mut kind = Kind::Comment;
     for line in event.split(|byte| matches!(byte, b'\n' | b'\r')) {
         if let Some(data) = field(line, b"data:") {

@@ -8,7 +8,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures::stream;
-use http::{HeaderMap, StatusCode};
+use http::header::CONTENT_TYPE;
+use http::{HeaderMap, HeaderValue, StatusCode};
 
 use crate::ask::{Ask, Route, Sharing, Tenant};
 use crate::reply::{Broken, Event, Kind};
@@ -107,7 +108,10 @@ impl Backend for Scripted {
                 call.finish();
                 Ok(Reply::whole(status, HeaderMap::new(), body))
             }
-            Script::Stream(steps) => Ok(Reply::events(StatusCode::OK, HeaderMap::new(), play(steps, call))),
+            Script::Stream(steps) => {
+                let headers = [(CONTENT_TYPE, HeaderValue::from_static("text/event-stream"))].into_iter().collect();
+                Ok(Reply::events(StatusCode::OK, headers, play(steps, call)))
+            }
             Script::Refuse(reason) => {
                 call.finish();
                 Err(Refusal::because(reason, "scripted"))
@@ -139,7 +143,8 @@ fn play(steps: Vec<Step>, call: Call) -> crate::Events {
 
 /// An event with this data.
 pub fn data(text: &str) -> Event {
-    Event { bytes: Bytes::from(format!("data: {text}\n\n")), kind: Kind::Data }
+    let kind = if text == "[DONE]" { Kind::Last } else { Kind::Data };
+    Event { bytes: Bytes::from(format!("data: {text}\n\n")), kind }
 }
 
 /// A chat request with this body.

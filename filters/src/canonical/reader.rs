@@ -33,12 +33,20 @@ pub struct Reader<'body> {
     writer: Writer,
     question: Question,
     imprecise: bool,
+    /// Members of the outermost object that the form leaves out.
+    without: &'static [&'static [u8]],
 }
 
 impl<'body> Reader<'body> {
     pub fn new(body: &'body [u8], shorten: Shorten) -> Self {
         let writer = Writer::new(body.len(), shorten);
-        Reader { scanner: Scanner::new(body), writer, question: Question::default(), imprecise: false }
+        let scanner = Scanner::new(body);
+        Reader { scanner, writer, question: Question::default(), imprecise: false, without: &[] }
+    }
+
+    /// Leaves these members of the outermost object out. Whether one stands there twice is not seen then.
+    pub fn without(self, members: &'static [&'static [u8]]) -> Self {
+        Reader { without: members, ..self }
     }
 
     /// Reads the whole text: one value, an object, and nothing behind it.
@@ -103,7 +111,11 @@ impl<'body> Reader<'body> {
                 if depth == 1 {
                     self.writer.note(&key, &value, &mut self.question);
                 }
-                self.writer.member(key);
+                if depth == 1 && self.writer.is_any_of(&key, self.without) {
+                    self.writer.take_back(key);
+                } else {
+                    self.writer.member(key);
+                }
                 if self.scanner.takes(b'}') {
                     break;
                 }

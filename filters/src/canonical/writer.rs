@@ -136,6 +136,15 @@ impl Writer {
         self.members.push(Member { key, end: self.out.len() });
     }
 
+    pub fn is_any_of(&self, key: &Range<usize>, names: &[&[u8]]) -> bool {
+        !names.is_empty() && names.contains(&&self.out[key.clone()])
+    }
+
+    /// Unwrites the member that was written last.
+    pub fn take_back(&mut self, key: Range<usize>) {
+        self.out.truncate(key.start - KEY_LENGTH);
+    }
+
     /// Puts the members of an object into the order of their keys; a key that stands there twice is the error.
     pub fn close_object(&mut self, object: &Object) -> Result<Scalar, String> {
         let Writer { out, members, spare, .. } = self;
@@ -170,6 +179,10 @@ impl Writer {
             (b"stream", Scalar::Bool(stream)) => question.stream = *stream,
             (b"temperature", Scalar::Number(number)) => question.temperature = Some(*number),
             (b"seed", Scalar::Number(_)) => question.seeded = true,
+            (b"background", Scalar::Bool(true)) => question.stateful = true,
+            (b"previous_response_id" | b"conversation", value) if !matches!(value, Scalar::Null) => {
+                question.stateful = true;
+            }
             (b"max_tokens" | b"max_completion_tokens" | b"max_output_tokens", Scalar::Number(number)) => {
                 question.max_tokens = question.max_tokens.max(count(*number));
             }
