@@ -101,8 +101,19 @@ impl Entry {
 /// The date now.
 pub fn now() -> Date {
     #[expect(clippy::disallowed_methods, reason = "kept answers outlive the process: a date is meant")]
-    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    let now = std::time::SystemTime::now();
+    #[cfg(any(test, feature = "testing"))]
+    let now = now + ahead();
+    let since = now.duration_since(std::time::UNIX_EPOCH);
     since.map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+}
+
+/// How far a test has moved tokio's clock.
+#[cfg(any(test, feature = "testing"))]
+#[expect(clippy::disallowed_methods, clippy::disallowed_types, reason = "the one clock is compared with the other")]
+fn ahead() -> Duration {
+    let moved = tokio::time::Instant::now().into_std();
+    moved.saturating_duration_since(std::time::Instant::now())
 }
 
 /// What makes a kept answer findable by the meaning of its question, without the answer.

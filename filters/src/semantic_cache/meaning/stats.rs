@@ -2,12 +2,14 @@
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
+use serde::Serialize;
+
 use super::guard::Veto;
 use super::index::Index;
 use super::pool::Counts;
 use super::{Far, Sought};
 
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct Stats {
     pub entries: usize,
     pub scopes: usize,

@@ -6,6 +6,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use opentelemetry::KeyValue;
 use opentelemetry::metrics::Meter;
 
+use serde::Serialize;
+
 use super::{Place, Places};
 
 #[derive(Debug, Default)]
@@ -24,14 +26,14 @@ pub(super) struct Counts {
 }
 
 /// What is counted of one place, since the start.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Stats {
     pub memory: PlaceStats,
     pub disk: PlaceStats,
     pub redis: PlaceStats,
 }
 
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct PlaceStats {
     /// Now; known of memory only.
     pub entries: Option<u64>,

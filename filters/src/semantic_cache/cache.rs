@@ -1,0 +1,316 @@
+//! Kept answers and what leads to them: shared by the room, the admin port and the background.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use dashmap::{DashMap, DashSet};
+use opentelemetry::metrics::Meter;
+
+use super::config::{Config, Mode, Rule, Rules};
+use super::counts::{Counts, Miss, Tier};
+use super::entry::{Date, Entry, Id, Scope};
+use super::matching::{Matched, Matching};
+use super::meaning::{self, Meaning};
+use super::places::{self, Place, Places};
+use super::question;
+use super::steering::Wishes;
+use crate::Ask;
+use crate::store::Store;
+use crate::tenants::Names;
+use crate::tokens::Tokenizers;
+
+pub struct Cache {
+    pub(super) rules: Rules,
+    pub(super) places: Arc<Places>,
+    pub(super) matching: Arc<Matching>,
+    pub(super) counts: Arc<Counts>,
+    pub(super) tokenizers: Arc<Tokenizers>,
+    pub(super) names: Names,
+    pub(super) max_entry_bytes: usize,
+    pub(super) similarity_header: bool,
+    pub(super) show_text: bool,
+    /// Why nothing is matched by meaning, if that is so.
+    pub(super) without_meaning: Option<String>,
+    wants_a_model: bool,
+    /// Answers that are being made anew behind a stale one.
+    pub(super) refreshing: DashSet<Id>,
+    uses: Uses,
+}
+
+/// What an ask is to the cache.
+pub struct Question<'a> {
+    pub ask: &'a Arc<Ask>,
+    pub rule: &'a Rule,
+    pub wishes: Wishes,
+    pub id: Id,
+    pub now: Date,
+}
+
+/// A kept answer that was found.
+pub struct Found {
+    pub entry: Arc<Entry>,
+    pub place: Place,
+    pub tier: Tier,
+    pub similarity: Option<f32>,
+}
+
+/// What a search came to.
+pub struct Search {
+    pub found: Option<(Found, Use)>,
+    /// Its text, where it can be found by that; nothing where that was not looked at.
+    pub matched: Option<Option<Matched>>,
+    pub miss: Miss,
+}
+
+/// What a kept answer is good for now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Use {
+    Fresh,
+    /// It will do although it is stale.
+    Stale,
+    /// It will do, and a fresh one is to be fetched.
+    Refresh,
+    /// It will do if the backend fails.
+    IfError,
+    None,
+}
+
+impl Cache {
+    /// # Errors
+    /// The key that is wrong, below `semantic_cache`, and why.
+    pub fn new(
+        config: &Config,
+        names: Names,
+        store: Option<Arc<Store>>,
+        tokenizers: Arc<Tokenizers>,
+        meter: &Meter,
+    ) -> Result<Arc<Self>, (String, String)> {
+        let rules = Rules::new(config, &names)?;
+        let (meaning, without_meaning) = meaning_of(config, &rules);
+        let matching = Arc::new(Matching::new(meaning, config.languages.clone(), config.max_entries));
+        let settings = places::Settings {
+            memory_bytes: config.memory_bytes,
+            disk_path: config.disk_path.clone(),
+            disk_bytes: config.disk_bytes,
+            max_entry_bytes: config.max_entry_bytes,
+            redis: config.redis,
+            max_hints: config.max_entries.min(10_000),
+            load_wait: Duration::from_millis(config.load_wait_ms),
+        };
+        let places = Places::new(&settings, store, matching.clone(), meter)
+            .map_err(|error| ("disk_path".to_owned(), error.to_string()))?;
+        let counts = Arc::<Counts>::default();
+        counts.observe(meter);
+        let cache = Cache {
+            rules,
+            places,
+            matching,
+            counts,
+            tokenizers,
+            names,
+            max_entry_bytes: config.max_entry_bytes,
+            similarity_header: config.similarity_header,
+            show_text: config.show_text,
+            without_meaning,
+            wants_a_model: config.model_path.is_some(),
+            refreshing: DashSet::new(),
+            uses: Uses::default(),
+        };
+        Ok(Arc::new(cache))
+    }
+
+    /// Whether anything at all is kept.
+    pub fn is_on(&self) -> bool {
+        !self.rules.are_off()
+    }
+
+    /// Why nothing is matched by meaning, if it was meant to be.
+    pub fn without_meaning(&self) -> Option<&str> {
+        self.without_meaning.as_deref()
+    }
+
+    /// Whether a model was named.
+    pub fn wants_a_model(&self) -> bool {
+        self.wants_a_model
+    }
+
+    pub async fn run(&self) {
+        self.places.clone().run().await;
+    }
+
+    /// The end of the process: what is still to be written is written.
+    pub async fn finish(&self) {
+        self.places.finish().await;
+    }
+
+    /// Looks for a kept answer, in the order of what it costs.
+    pub(super) async fn search(&self, question: &Question<'_>) -> Search {
+        if let Some(entry) = self.places.get(&question.id)
+            && let Some(found) = self.settle(question, (entry, Place::Memory), Tier::Exact, None)
+        {
+            return Search { found: Some(found), matched: None, miss: Miss::Stale };
+        }
+        let mut matched = self.text(question);
+        let (found, miss) = match self.search_further(question, matched.as_mut()).await {
+            Ok(found) => (Some(found), Miss::Stale),
+            Err(miss) => (None, miss),
+        };
+        Search { found, matched: Some(matched), miss }
+    }
+
+    pub(super) fn text(&self, question: &Question<'_>) -> Option<Matched> {
+        question::text(question.ask).map(|text| Matched::new(text, &self.matching.languages))
+    }
+
+    /// Looks beyond this process's memory, and beyond the very words.
+    async fn search_further(
+        &self,
+        question: &Question<'_>,
+        matched: Option<&mut Matched>,
+    ) -> Result<(Found, Use), Miss> {
+        let scope = matched.as_ref().map_or_else(|| question::alone(&question.id), |matched| matched.text.scope);
+        if let Some(found) = self.places.fetch(&question.id, &scope).await
+            && let Some(found) = self.settle(question, found, Tier::Exact, None)
+        {
+            return Ok(found);
+        }
+        let matched = matched.ok_or(Miss::ExactOnly)?;
+        self.places.enter(&scope).await;
+        if let Some(id) = self.matching.same(matched)
+            && let Some(found) = self.bring(&id, &scope, matched).await
+            && let Some(found) = self.settle(question, found, Tier::Canonical, None)
+        {
+            return Ok(found);
+        }
+        if question.rule.mode == Mode::Exact {
+            return Err(Miss::ExactOnly);
+        }
+        let near = self.matching.like(matched, question.rule.threshold).await?;
+        let found = self.bring(&near.id, &scope, matched).await.ok_or(Miss::Gone)?;
+        self.settle(question, found, Tier::Semantic, Some(near.similarity)).ok_or(Miss::Gone)
+    }
+
+    async fn bring(&self, id: &Id, scope: &Scope, matched: &Matched) -> Option<(Arc<Entry>, Place)> {
+        if let Some(entry) = self.places.get(id) {
+            return Some((entry, Place::Memory));
+        }
+        let fetched = self.places.fetch(id, scope).await;
+        if fetched.is_none() {
+            self.matching.forget(matched, id);
+        }
+        fetched
+    }
+
+    /// What was found, and what it is good for, unless it is of no use at all.
+    fn settle(
+        &self,
+        question: &Question<'_>,
+        (entry, place): (Arc<Entry>, Place),
+        tier: Tier,
+        similarity: Option<f32>,
+    ) -> Option<(Found, Use)> {
+        // Once more, whatever the places say: nothing of one tenant reaches another.
+        if entry.tenant != question.ask.tenant || entry.route != question.ask.route {
+            return None;
+        }
+        let good_for = self.good_for(question, &entry);
+        (good_for != Use::None).then_some((Found { entry, place, tier, similarity }, good_for))
+    }
+
+    fn good_for(&self, question: &Question<'_>, entry: &Entry) -> Use {
+        let (age, wishes, rule) = (entry.age(question.now), &question.wishes, question.rule);
+        let fresh = self.freshness(entry, rule);
+        let stale_for = age.saturating_sub(fresh);
+        let young = wishes.max_age.is_none_or(|most| age <= most);
+        let lasts = wishes.min_fresh.is_none_or(|least| fresh.saturating_sub(age) >= least);
+        if age < fresh && young && lasts {
+            return Use::Fresh;
+        }
+        let may_be_stale = young && wishes.min_fresh.is_none();
+        let revalidate = wishes.stale_while_revalidate.unwrap_or(rule.while_revalidate);
+        let if_error = wishes.stale_if_error.unwrap_or(rule.if_error);
+        if may_be_stale && wishes.max_stale.is_some_and(|most| stale_for <= most) {
+            Use::Stale
+        } else if may_be_stale && stale_for < revalidate {
+            Use::Refresh
+        } else if stale_for < if_error {
+            Use::IfError
+        } else {
+            Use::None
+        }
+    }
+
+    /// How long an answer is fresh: longer than at first if it is used, and that is wanted.
+    pub(super) fn freshness(&self, entry: &Entry, rule: &Rule) -> Duration {
+        if rule.max_ttl <= entry.fresh {
+            return entry.fresh;
+        }
+        let uses = self.uses.of(&entry.id);
+        entry.fresh.saturating_mul(uses.saturating_add(1)).min(rule.max_ttl)
+    }
+
+    pub(super) fn used(&self, entry: &Entry, rule: &Rule) {
+        if rule.max_ttl > entry.fresh {
+            self.uses.count(&entry.id);
+        }
+    }
+
+    /// Keeps an answer: before its asker has its end, the same question is answered by it.
+    pub(super) fn keep(&self, entry: Entry, matched: Option<Matched>) {
+        let (id, until, era) = (entry.id, entry.until(), entry.era);
+        self.places.put(Arc::new(entry));
+        self.counts.kept();
+        if let Some(matched) = matched {
+            let places = self.places.clone();
+            self.matching.remember(id, matched, until, era, move |hint| places.learn(hint));
+        }
+    }
+}
+
+/// The model, or why there is none. A model that cannot be had is no reason not to serve.
+fn meaning_of(config: &Config, rules: &Rules) -> (Option<Arc<Meaning>>, Option<String>) {
+    if !rules.want_meaning() {
+        return (None, None);
+    }
+    let Some(model) = config.model_path.clone() else {
+        return (None, Some("no semantic_cache.model_path is set".to_owned()));
+    };
+    let settings = meaning::Settings {
+        model: Some(model),
+        hub: None,
+        runtime: config.runtime_path.clone(),
+        gate: config.gate_path.clone(),
+        threshold: config.threshold,
+        gate_threshold: config.gate_threshold,
+        sessions: config.sessions,
+        queue: config.queue,
+        batch: config.batch,
+        deadline: Duration::from_millis(config.deadline_ms),
+        languages: config.languages.clone(),
+        max_entries: config.max_entries,
+    };
+    match Meaning::open(&settings) {
+        Ok(meaning) => (Some(meaning), None),
+        Err(error) => (None, Some(error.to_string())),
+    }
+}
+
+/// How often answers were used, for those that stay fresh by it. Bounded: when full, all begin anew.
+#[derive(Default)]
+struct Uses(DashMap<Id, AtomicU32>);
+
+const MOST_USES: usize = 100_000;
+
+impl Uses {
+    fn of(&self, id: &Id) -> u32 {
+        self.0.get(id).map_or(0, |uses| uses.load(Ordering::Relaxed))
+    }
+
+    fn count(&self, id: &Id) {
+        if self.0.len() >= MOST_USES {
+            self.0.clear();
+        }
+        self.0.entry(*id).or_default().fetch_add(1, Ordering::Relaxed);
+    }
+}

@@ -1,0 +1,135 @@
+//! The ways from a question's text to a kept answer: its canonical form first, then its meaning.
+
+use std::sync::Arc;
+
+use foyer::{Cache as Lru, CacheBuilder};
+
+use super::counts::Miss;
+use super::entry::{Hint, Id, Scope};
+use super::meaning::{self, Far, Meaning, New, Sought, Unfit, Vector};
+use super::places::Listener;
+use super::question::Text;
+
+/// A question's text, and what was found out about it while it was looked for.
+pub struct Matched {
+    pub text: Text,
+    alias: Alias,
+    unfit: Option<Unfit>,
+    pub vector: Option<Vector>,
+}
+
+/// A name of all texts of one scope that have the same canonical form.
+type Alias = [u8; 32];
+
+impl Matched {
+    pub fn new(text: Text, languages: &[String]) -> Self {
+        let alias = alias(&text.scope, &text.text);
+        let unfit = meaning::fitness(&text.text, languages).err();
+        Matched { text, alias, unfit, vector: None }
+    }
+
+    /// Whether it asks about now.
+    pub fn is_volatile(&self) -> bool {
+        self.unfit == Some(Unfit::Volatile)
+    }
+
+    pub fn is_fit(&self) -> bool {
+        self.unfit.is_none()
+    }
+}
+
+fn alias(scope: &Scope, text: &str) -> Alias {
+    let mut hasher = blake3::Hasher::new_derive_key("outrigger 2026-11-21 alias");
+    hasher.update(&scope.0);
+    hasher.update(meaning::canonical(text).as_bytes());
+    *hasher.finalize().as_bytes()
+}
+
+/// What leads from texts to answers. It learns of answers that lie elsewhere, too.
+pub struct Matching {
+    aliases: Lru<Alias, Id>,
+    pub meaning: Option<Arc<Meaning>>,
+    pub languages: Vec<String>,
+}
+
+/// An answer to a like question.
+pub struct Near {
+    pub id: Id,
+    pub similarity: f32,
+}
+
+impl Matching {
+    pub fn new(meaning: Option<Arc<Meaning>>, languages: Vec<String>, max_entries: usize) -> Self {
+        Matching { aliases: CacheBuilder::new(max_entries).with_shards(16).build(), meaning, languages }
+    }
+
+    /// The answer of a question that is the same but for its spelling.
+    pub fn same(&self, matched: &Matched) -> Option<Id> {
+        self.aliases.get(&matched.alias).map(|entry| *entry.value())
+    }
+
+    /// The answer of a question that means the same.
+    pub async fn like(&self, matched: &mut Matched, threshold: f32) -> Result<Near, Miss> {
+        let Some(meaning) = &self.meaning else { return Err(Miss::ExactOnly) };
+        if !matched.is_fit() {
+            return Err(Miss::Unfit);
+        }
+        match meaning.seek(&matched.text.scope, &matched.text.text, Some(threshold)).await {
+            Sought::Near { id, similarity, .. } => Ok(Near { id, similarity }),
+            Sought::Far { why, vector } => {
+                matched.vector = vector;
+                Err(miss(&why))
+            }
+        }
+    }
+
+    /// Remembers where the answer to a text lies. `then` gets what others need to find it, too.
+    pub fn remember(&self, id: Id, matched: Matched, until: u64, era: u64, then: impl FnOnce(Hint) + Send + 'static) {
+        self.aliases.insert(matched.alias, id);
+        let fit = matched.is_fit();
+        let Matched { text: Text { scope, text }, vector, .. } = matched;
+        match &self.meaning {
+            Some(meaning) if fit => meaning.note(New { scope, id, text: text.into(), until, era, vector }, then),
+            _ => then(Hint { scope, id, text: text.into(), vector: Box::default(), maker: [0; 16], until, era }),
+        }
+    }
+
+    /// What led to an answer that is not there any more.
+    pub fn forget(&self, matched: &Matched, id: &Id) {
+        self.aliases.remove(&matched.alias);
+        if let Some(meaning) = &self.meaning {
+            meaning.forget(&matched.text.scope, id);
+        }
+    }
+}
+
+impl Listener for Matching {
+    fn hint(&self, hint: Hint) {
+        self.aliases.insert(alias(&hint.scope, &hint.text), hint.id);
+        if let Some(meaning) = &self.meaning
+            && meaning::fitness(&hint.text, &self.languages).is_ok()
+        {
+            meaning.insert(hint);
+        }
+    }
+
+    fn gone(&self, scope: &Scope, id: &Id) {
+        if let Some(meaning) = &self.meaning {
+            meaning.forget(scope, id);
+        }
+    }
+}
+
+fn miss(why: &Far) -> Miss {
+    match why {
+        Far::Empty => Miss::Empty,
+        Far::Unfit(_) => Miss::Unfit,
+        Far::Gate => Miss::Gate,
+        Far::Below => Miss::Below,
+        Far::Vetoed(_) => Miss::Vetoed,
+        Far::Doubtful => Miss::Doubtful,
+        Far::Busy => Miss::Busy,
+        Far::Late => Miss::Late,
+        Far::Failed => Miss::Failed,
+    }
+}

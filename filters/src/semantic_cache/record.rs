@@ -1,0 +1,201 @@
+//! Keeps an answer as it goes by: only if it is complete, of status 2xx, ended as it should, and not too large.
+
+use std::sync::Arc;
+
+use bytes::{Bytes, BytesMut};
+use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
+use http::{HeaderMap, StatusCode};
+use tokio::time::Instant;
+
+use super::cache::Cache;
+use super::config::Rule;
+use super::counts::Unkept;
+use super::ended::{self, Ended};
+use super::entry::{self, Entry, Form, Id, Made, Scope};
+use super::matching::Matched;
+use super::question;
+use super::steering;
+use crate::ask::{Ask, Route};
+use crate::reply::{Body, Event, Kind};
+use crate::usage::Tally;
+use crate::{End, Reply, Watch};
+
+/// What is known of an answer before it has come.
+pub struct Draft {
+    pub cache: Arc<Cache>,
+    pub ask: Arc<Ask>,
+    pub id: Id,
+    pub scope: Scope,
+    pub tags: Vec<Box<str>>,
+    pub rule: Rule,
+    /// Its text and what was found out about it, where it is not to be found by its id alone.
+    pub matched: Option<Matched>,
+    /// How many invalidations had been heard of when it was asked.
+    pub era: u64,
+    pub begun: Instant,
+}
+
+/// Headers that belong to the answer and not to its journey.
+const OF_THE_ANSWER: [&str; 5] =
+    ["content-type", "cache-control", "openai-version", "openai-model", "anthropic-version"];
+
+impl Draft {
+    /// Lets the answer be kept as it goes by, if it is one that can be.
+    pub fn record(self, reply: Reply) -> Reply {
+        match self.unkept(&reply) {
+            None => {
+                let head = Head { status: reply.status, form: Spoken::of(&reply), headers: headers(&reply.headers) };
+                reply.watched(Box::new(Recorder { draft: self, head, events: Vec::new(), bytes: 0 }))
+            }
+            Some(why) => {
+                self.cache.counts.unkept(why);
+                reply
+            }
+        }
+    }
+
+    fn unkept(&self, reply: &Reply) -> Option<Unkept> {
+        if !reply.status.is_success() {
+            return Some(Unkept::Status);
+        }
+        let encoded = reply.headers.get(CONTENT_ENCODING).is_some_and(|encoding| encoding != "identity");
+        if encoded || steering::forbids_keeping(&reply.headers) {
+            return Some(Unkept::Forbidden);
+        }
+        let too_large = matches!(&reply.body, Body::Whole(body) if body.len() > self.cache.max_entry_bytes);
+        too_large.then_some(Unkept::TooLarge)
+    }
+}
+
+fn headers(all: &HeaderMap) -> Vec<(Box<str>, Bytes)> {
+    let kept = all.iter().filter(|(name, _)| OF_THE_ANSWER.contains(&name.as_str()));
+    kept.map(|(name, value)| (name.as_str().into(), Bytes::copy_from_slice(value.as_bytes()))).collect()
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Spoken {
+    Whole,
+    Stream,
+}
+
+impl Spoken {
+    fn of(reply: &Reply) -> Self {
+        let kind = reply.headers.get(CONTENT_TYPE).map(|kind| kind.as_bytes()).unwrap_or_default();
+        let stream = kind.len() >= 17 && kind[..17].eq_ignore_ascii_case(b"text/event-stream");
+        match &reply.body {
+            Body::Events(_) if stream => Spoken::Stream,
+            _ => Spoken::Whole,
+        }
+    }
+}
+
+struct Head {
+    status: StatusCode,
+    form: Spoken,
+    headers: Vec<(Box<str>, Bytes)>,
+}
+
+struct Recorder {
+    draft: Draft,
+    head: Head,
+    events: Vec<Event>,
+    bytes: usize,
+}
+
+impl Watch for Recorder {
+    fn event(&mut self, event: &Event) {
+        self.bytes = self.bytes.saturating_add(event.bytes.len());
+        if self.bytes > self.draft.cache.max_entry_bytes {
+            self.events = Vec::new();
+        } else {
+            self.events.push(event.clone());
+        }
+    }
+
+    fn end(self: Box<Self>, end: &End) {
+        let cache = self.draft.cache.clone();
+        match (end, self.bytes > cache.max_entry_bytes) {
+            (End::Complete, false) => match self.into_entry() {
+                Ok((entry, matched)) => cache.keep(entry, matched),
+                Err(why) => cache.counts.unkept(why),
+            },
+            (End::Complete, true) => cache.counts.unkept(Unkept::TooLarge),
+            _ => cache.counts.unkept(Unkept::Broken),
+        }
+    }
+}
+
+impl Recorder {
+    fn into_entry(self) -> Result<(Entry, Option<Matched>), Unkept> {
+        let ended = self.ended().ok_or(Unkept::Unfinished)?;
+        let Recorder { draft, head, events, bytes } = self;
+        let ask = &draft.ask;
+        if ended.cut_off && ask.question.max_tokens.is_none() {
+            return Err(Unkept::Unfinished);
+        }
+        // Only a whole answer in words may stand for another question's.
+        let matched = draft.matched.filter(|_| !ended.calls_tools && !ended.cut_off);
+        let made = made(ask, &events, draft.begun, &draft.cache);
+        let mut body = BytesMut::with_capacity(bytes);
+        let mut ends = Vec::with_capacity(if head.form == Spoken::Stream { events.len() } else { 0 });
+        for event in &events {
+            body.extend_from_slice(&event.bytes);
+            if head.form == Spoken::Stream {
+                ends.push(u32::try_from(body.len()).map_err(|_| Unkept::TooLarge)?);
+            }
+        }
+        let form = match head.form {
+            Spoken::Whole => Form::Whole,
+            Spoken::Stream => Form::Events { ends, usage: question::wants_usage(ask) },
+        };
+        let volatile = matched.as_ref().is_some_and(|matched| matched.is_volatile());
+        let fresh = if volatile { draft.rule.volatile_ttl } else { draft.rule.ttl };
+        let entry = Entry {
+            id: draft.id,
+            scope: draft.scope,
+            tenant: ask.tenant,
+            route: ask.route,
+            model: ask.question.model.clone().unwrap_or_default(),
+            tags: draft.tags,
+            text: matched.as_ref().map(|matched| matched.text.text.as_str().into()),
+            era: draft.era,
+            stored: entry::now(),
+            fresh,
+            kept: draft.rule.kept(fresh),
+            made,
+            form,
+            status: head.status.as_u16(),
+            headers: head.headers,
+            body: body.freeze(),
+        };
+        Ok((entry, matched))
+    }
+
+    fn ended(&self) -> Option<Ended> {
+        let route = self.draft.ask.route;
+        if self.head.form == Spoken::Stream {
+            let events = || self.events.iter().map(|event| &event.bytes[..]);
+            let last = self.events.iter().any(|event| event.kind == Kind::Last);
+            return ended::stream(route, events()).filter(|_| last);
+        }
+        match &self.events[..] {
+            [whole] => ended::whole(route, &whole.bytes),
+            pieces => {
+                let pieces: Vec<_> = pieces.iter().map(|event| &event.bytes[..]).collect();
+                ended::whole(route, &pieces.concat())
+            }
+        }
+    }
+}
+
+/// What the answer took, by the backend's own word. It says so at a stream's beginning or end.
+fn made(ask: &Ask, events: &[Event], begun: Instant, cache: &Cache) -> Made {
+    const AT_THE_END: usize = 4;
+    let mut tally = Tally::new(ask.route, cache.tokenizers.clone(), ask.question.model.as_deref());
+    let first = usize::from(ask.route == Route::Messages && events.len() > AT_THE_END);
+    let last = events.len().saturating_sub(AT_THE_END);
+    events[..first].iter().chain(&events[last.max(first)..]).for_each(|event| tally.event(event));
+    let usage = tally.usage().unwrap_or_default();
+    let millis = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
+    Made { input_tokens: usage.input, output_tokens: usage.output, millis }
+}
