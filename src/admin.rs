@@ -1,10 +1,13 @@
-//! The operator's side: alive, ready, healthy, metrics, limits. On a port of its own.
+//! The operator's side: alive, ready, healthy, metrics, limits, kept answers. On a port of its own.
+
+mod cache;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use http::{Response, StatusCode, header};
+use outrigger_filters::semantic_cache::Cache;
 use outrigger_filters::store::Health;
 use pingora::apps::ServerApp as _;
 use pingora::apps::http_app::{HttpServer, ServeHttp};
@@ -22,6 +25,7 @@ pub struct Admin {
     pub registry: Registry,
     pub readiness: Readiness,
     pub limits: Limits,
+    pub cache: Arc<Cache>,
 }
 
 /// The admin port as a service that outlives the clients' port: Pingora closes its own listeners as
@@ -57,10 +61,14 @@ impl BackgroundService for Service {
 #[async_trait]
 impl ServeHttp for Admin {
     async fn response(&self, session: &mut ServerSession) -> Response<Vec<u8>> {
+        let path = session.req_header().uri.path().to_owned();
+        if let Some(answer) = self.change(&path, session).await {
+            return answer;
+        }
         let head = session.req_header();
-        let path = head.uri.path().to_owned();
         if !matches!(head.method.as_str(), "GET" | "HEAD") {
-            return json_answer(StatusCode::METHOD_NOT_ALLOWED, &error("Only GET is answered here."));
+            let words = "Only GET is answered here; kept answers are invalidated with POST /api/cache/purge.";
+            return json_answer(StatusCode::METHOD_NOT_ALLOWED, &error(words));
         }
         match path.as_str() {
             "/livez" => json_answer(StatusCode::OK, &json!({ "status": "alive" })),
@@ -73,18 +81,26 @@ impl ServeHttp for Admin {
             "/healthz" => json_answer(StatusCode::OK, &self.health()),
             "/metrics" => self.metrics(),
             "/api/limits" => self.limits(None).await,
-            other => match other.strip_prefix("/api/limits/") {
-                Some(tenant) if !tenant.is_empty() => self.limits(Some(tenant)).await,
-                _ => json_answer(StatusCode::NOT_FOUND, &error(NOTHING_HERE)),
-            },
+            "/api/cache/stats" | "/api/kv-cache/stats" => json_answer(StatusCode::OK, &self.cache.stats()),
+            other => self.of_one(other).await,
         }
     }
 }
 
-const NOTHING_HERE: &str =
-    "Nothing is here; try /livez, /readyz, /healthz, /metrics, /api/limits or /api/limits/{tenant}.";
+const NOTHING_HERE: &str = "Nothing is here; try /livez, /readyz, /healthz, /metrics, /api/limits, \
+    /api/limits/{tenant}, /api/cache/stats or /api/cache/entries/{key}.";
 
 impl Admin {
+    /// One thing of many, by its name.
+    async fn of_one(&self, path: &str) -> Response<Vec<u8>> {
+        let of = |prefix| path.strip_prefix(prefix).filter(|name: &&str| !name.is_empty());
+        match (of("/api/limits/"), of("/api/cache/entries/")) {
+            (Some(tenant), _) => self.limits(Some(tenant)).await,
+            (_, Some(key)) => self.kept_answer(key).await,
+            _ => json_answer(StatusCode::NOT_FOUND, &error(NOTHING_HERE)),
+        }
+    }
+
     /// What works, part by part. A part that is missing degrades the whole, which goes on serving.
     fn health(&self) -> serde_json::Value {
         let redis = match &self.limits.store {
@@ -102,8 +118,10 @@ impl Admin {
                 }),
             },
         };
-        let status = if redis["status"] == "degraded" { "degraded" } else { "ok" };
-        json!({ "status": status, "parts": { "redis": redis } })
+        let cache = self.kept_health();
+        let degraded = redis["status"] == "degraded" || cache["status"] == "degraded";
+        let status = if degraded { "degraded" } else { "ok" };
+        json!({ "status": status, "parts": { "redis": redis, "semantic_cache": cache } })
     }
 
     async fn limits(&self, tenant: Option<&str>) -> Response<Vec<u8>> {

@@ -14,7 +14,7 @@ use std::time::Duration;
 use http::{HeaderName, Uri};
 use outrigger_filters::tenants::Names;
 use outrigger_filters::tokens::Tokenizers;
-use outrigger_filters::{Tenant, dedup, latency, rate_limit, store, tokens};
+use outrigger_filters::{Tenant, dedup, latency, rate_limit, semantic_cache, store, tokens};
 use serde::Deserialize;
 
 pub use load::load;
@@ -32,6 +32,7 @@ pub struct Config {
     pub tokenizers: Vec<tokens::Config>,
     pub dedup: dedup::Config,
     pub rate_limit: rate_limit::Config,
+    pub semantic_cache: semantic_cache::Config,
     pub breaker: Breaker,
     pub latency: latency::Config,
     pub telemetry: Telemetry,
@@ -42,7 +43,7 @@ pub struct Config {
 pub struct Server {
     /// Where clients come in: HTTP/1.1 and HTTP/2 on one port.
     pub listen: SocketAddr,
-    /// Where `/livez`, `/readyz`, `/healthz`, `/metrics` and `/api/limits` are answered. Keep it off the open network.
+    /// Where `/livez`, `/readyz`, `/healthz`, `/metrics` and `/api/…` are answered. Keep it off the open network.
     pub admin: SocketAddr,
     /// Worker threads; 0 means one per core.
     pub threads: usize,
@@ -368,7 +369,15 @@ impl Config {
     /// What no single key can say: the first thing wrong between keys, by the path of the key.
     fn contradiction(&self) -> Option<(String, String)> {
         let place = |(key, message): (&'static str, String)| (key.to_owned(), message);
-        self.clash().map(place).or_else(|| self.limits_clash()).or_else(|| self.missing_part().map(place))
+        let clash = self.clash().map(place).or_else(|| self.limits_clash()).or_else(|| self.cache_clash());
+        clash.or_else(|| self.missing_part().map(place))
+    }
+
+    fn cache_clash(&self) -> Option<(String, String)> {
+        let names = self.tenants.names().unwrap_or_default();
+        let rules = || semantic_cache::config::Rules::new(&self.semantic_cache, &names).err();
+        let wrong = self.semantic_cache.contradiction().or_else(rules)?;
+        Some((format!("semantic_cache.{}", wrong.0), wrong.1))
     }
 
     fn limits_clash(&self) -> Option<(String, String)> {

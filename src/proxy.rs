@@ -8,6 +8,7 @@ use bytes::Bytes;
 use http::header::{HOST, HeaderMap, HeaderName, HeaderValue};
 use http::uri::PathAndQuery;
 use outrigger_filters::rate_limit::{Limiter, Permit};
+use outrigger_filters::semantic_cache::steering;
 use outrigger_filters::{Chain, Reason, Refusal, Route, Tenant};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::proxy::{FailToProxy, ProxyHttp, Session};
@@ -112,6 +113,7 @@ impl Proxy {
         let ask = match downstream::read_ask(session, route, tenant, request, &self.server).await {
             Ok(mut ask) => {
                 ask.marks = self.marks(session);
+                ask.steer(steering(session));
                 Arc::new(ask)
             }
             Err(Interrupted::Gone) => return Err(downstream::gone()),
@@ -322,6 +324,13 @@ impl ProxyHttp for Proxy {
         }
         FailToProxy { error_code, can_reuse_downstream: false }
     }
+}
+
+/// What the client says of kept answers.
+fn steering(session: &Session) -> HeaderMap {
+    let headers = &session.req_header().headers;
+    let named = |name: HeaderName| headers.get_all(&name).iter().map(move |value| (name.clone(), value.clone()));
+    steering::HEADERS.into_iter().flat_map(named).collect()
 }
 
 fn declared_length(head: &RequestHeader) -> Option<usize> {

@@ -9,6 +9,7 @@ use anyhow::Context as _;
 use async_trait::async_trait;
 use outrigger_filters as filters;
 use outrigger_filters::rate_limit::Limiter;
+use outrigger_filters::semantic_cache::Cache;
 use outrigger_filters::store::Store;
 use outrigger_filters::tokens::Tokenizers;
 use pingora::apps::HttpServerOptions;
@@ -71,21 +72,24 @@ pub fn run(mut config: Config) -> anyhow::Result<()> {
     config.server.admin = admin_listener.local_addr().context("server.admin")?;
     let metrics = Metrics::new().context("setting up the metrics")?;
     let limits = Limits::new(&config, &metrics)?;
+    let cache = Kept::new(&config, &metrics, &limits)?;
     let active = Active::default();
     let draining = Arc::<AtomicBool>::default();
 
     let conf = Arc::new(server_conf(&config));
     let mut server = Server::new_with_opt_and_conf(None, server_conf(&config));
     server.bootstrap();
-    server.add_service(clients_service(&config, &conf, &metrics, &limits, active.clone())?);
+    server.add_service(clients_service(&config, &conf, &metrics, &limits, &cache, active.clone())?);
     let readiness =
         Readiness { listen: config.server.listen, draining: draining.clone(), limiter: limits.limiter.clone() };
-    let admin = Admin { registry: metrics.registry.clone(), readiness, limits: limits.clone() };
+    let admin = Admin { registry: metrics.registry.clone(), readiness, limits: limits.clone(), cache: cache.0.clone() };
     let app = Arc::new(HttpServer::new_app(admin));
     server.add_service(background_service("admin", admin::Service { app, listener: admin_listener }));
     let limiter = limits.limiter.clone();
     server.add_service(background_service("limits", limits));
-    let drain = Drain { draining, active, limiter, time: Duration::from_secs(config.server.drain_secs) };
+    let kept = cache.0.clone();
+    server.add_service(background_service("semantic cache", cache));
+    let drain = Drain { draining, active, limiter, kept, time: Duration::from_secs(config.server.drain_secs) };
     server.add_service(background_service("drain", drain));
 
     tracing::info!(
@@ -104,6 +108,7 @@ fn clients_service(
     conf: &Arc<ServerConf>,
     metrics: &Metrics,
     limits: &Limits,
+    cache: &Kept,
     active: Active,
 ) -> anyhow::Result<Service<Guard<HttpProxy<Proxy>>>> {
     let backends = Arc::new(Backends::new(config)?);
@@ -111,6 +116,7 @@ fn clients_service(
         dedup: config.dedup.clone(),
         limiter: limits.limiter.clone(),
         tokenizers: limits.tokenizers.clone(),
+        cache: cache.0.clone(),
         latency: config.latency.clone(),
     };
     let proxy = Proxy {
@@ -221,11 +227,36 @@ impl BackgroundService for Limits {
     }
 }
 
+/// The kept answers, with what goes on behind the requests.
+struct Kept(Arc<Cache>);
+
+impl Kept {
+    fn new(config: &Config, metrics: &Metrics, limits: &Limits) -> anyhow::Result<Self> {
+        let wrong = |(key, words): (String, String)| anyhow::anyhow!("semantic_cache.{key}: {words}");
+        let names = config.tenants.names().map_err(|(key, words)| anyhow::anyhow!("{key}: {words}"))?;
+        let (store, tokenizers) = (limits.store.clone(), limits.tokenizers.clone());
+        let cache = Cache::new(&config.semantic_cache, names, store, tokenizers, &metrics.meter).map_err(wrong)?;
+        if let Some(why) = cache.without_meaning() {
+            tracing::info!(why, "questions are matched by their words, and not by their meaning");
+        }
+        Ok(Kept(cache))
+    }
+}
+
+#[async_trait]
+impl BackgroundService for Kept {
+    /// Never told to stop: requests in flight go on asking.
+    async fn start(&self, _shutdown: ShutdownWatch) {
+        self.0.run().await;
+    }
+}
+
 /// After SIGTERM: not ready any more, and an end once the requests in flight have ended or their time is over.
 struct Drain {
     draining: Arc<AtomicBool>,
     active: Active,
     limiter: Arc<Limiter>,
+    kept: Arc<Cache>,
     time: Duration,
 }
 
@@ -246,6 +277,7 @@ impl BackgroundService for Drain {
             tracing::warn!(in_flight = self.active.count(), "the time to drain is over");
         }
         self.limiter.finish().await;
+        self.kept.finish().await;
         // Pingora would sit out the whole time even with nothing left to wait for.
         std::process::exit(0);
     }

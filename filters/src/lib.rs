@@ -37,6 +37,8 @@ pub struct Rooms {
     /// Shared with whoever admits requests that go through without the chain.
     pub limiter: Arc<rate_limit::Limiter>,
     pub tokenizers: Arc<tokens::Tokenizers>,
+    /// Shared with the admin port and the background.
+    pub cache: Arc<semantic_cache::Cache>,
     pub latency: latency::Config,
 }
 
@@ -50,6 +52,10 @@ pub fn chain(parts: &Rooms, meter: &opentelemetry::metrics::Meter, backend: Arc<
     if parts.limiter.has_limits() {
         // Before whatever costs, so that what is refused costs nothing.
         rooms.push(Arc::new(rate_limit::RateLimit::new(parts.limiter.clone(), parts.tokenizers.clone())));
+    }
+    if parts.cache.is_on() {
+        // Above all that calls the backend, so that what is known is known when the backend is not well.
+        rooms.push(Arc::new(semantic_cache::SemanticCache::new(parts.cache.clone())));
     }
     // Last, so that it times what the backend really did and nothing of ours.
     rooms.push(Arc::new(latency::Latency::new(&parts.latency, meter)));
@@ -67,11 +73,15 @@ mod tests {
         let limits = serde_json::from_str(limits).expect("a good limit");
         let limiter = rate_limit::Limiter::new(&limits, tenants::Names::default(), None, &meter).expect("good limits");
         let tokenizers = Arc::new(tokens::Tokenizers::new(&[]).expect("no files to read"));
-        let parts = Rooms { dedup: dedup::Config::default(), limiter, tokenizers, latency: latency::Config::default() };
+        let (config, names) = (semantic_cache::Config::default(), tenants::Names::default());
+        let cache =
+            semantic_cache::Cache::new(&config, names, None, tokenizers.clone(), &meter).expect("good settings");
+        let (dedup, latency) = (dedup::Config::default(), latency::Config::default());
+        let parts = Rooms { dedup, limiter, tokenizers, cache, latency };
         let chain = chain(&parts, &meter, Arc::new(testing::Scripted::default()));
         assert_eq!(
             chain.names().collect::<Vec<_>>(),
-            ["dedup", "rate_limit", "latency"],
+            ["dedup", "rate_limit", "semantic_cache", "latency"],
             "a room entered, left or moved: the order is dedup, rate_limit, semantic_cache, breaker, cost, latency"
         );
     }

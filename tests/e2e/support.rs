@@ -147,6 +147,8 @@ impl Outrigger {
         command
             .env("OUTRIGGER__SERVER__LISTEN", address.to_string())
             .env("OUTRIGGER__SERVER__ADMIN", admin.to_string())
+            // Most tests ask the same question again and mean to reach the backend.
+            .env("OUTRIGGER__SEMANTIC_CACHE__MODE", "off")
             .stderr(std::fs::File::create(&log).unwrap());
         for (key, value) in settings {
             command.env(format!("OUTRIGGER__{key}"), value);
