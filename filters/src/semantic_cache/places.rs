@@ -9,13 +9,15 @@ mod hints;
 mod log;
 mod memory;
 mod rules;
+mod service;
+pub mod shared;
 mod stats;
 #[cfg(test)]
 mod testing;
 
 use std::io;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -27,6 +29,7 @@ use disk::{Disk, Read};
 use hints::Hints;
 use memory::Memory;
 use rules::{LONGEST, Rules};
+use shared::{Away, Job, Remote};
 use stats::{Counts, count};
 
 pub use rules::{Purge, Rule};
@@ -98,7 +101,11 @@ pub struct Places {
     rules: Arc<Rules>,
     listener: Arc<dyn Listener>,
     counts: Arc<Counts>,
+    remote: Option<Remote>,
+    folder: Option<PathBuf>,
     max_entry_bytes: usize,
+    /// For what comes when nobody waits any more.
+    me: Weak<Places>,
 }
 
 impl Places {
@@ -106,22 +113,28 @@ impl Places {
     /// runtime.
     pub fn new(
         settings: &Settings,
-        _store: Option<Arc<Store>>,
+        store: Option<Arc<Store>>,
         listener: Arc<dyn Listener>,
         meter: &Meter,
     ) -> Result<Arc<Self>, Error> {
         let counts = Arc::new(Counts::default());
         let open = Opened::new(settings, &listener, &counts)
             .map_err(|error| Error::Disk { path: settings.disk_path.clone().unwrap_or_default(), error })?;
-        let evicted = evicted(open.disk.clone(), listener.clone(), counts.clone());
-        let places = Arc::new(Places {
+        let store = store.filter(|_| settings.redis);
+        let remote = store.map(|store| Remote::new(store, settings.max_hints, settings.load_wait));
+        let elsewhere = Elsewhere { disk: open.disk.clone(), redis: remote.is_some() };
+        let evicted = evicted(elsewhere, listener.clone(), counts.clone());
+        let places = Arc::new_cyclic(|me| Places {
             memory: Memory::new(settings.memory_bytes, settings.max_entry_bytes, evicted),
             disk: open.disk,
             hints: open.hints,
             rules: open.rules,
             listener,
             counts,
+            remote,
+            folder: settings.disk_path.clone(),
             max_entry_bytes: settings.max_entry_bytes,
+            me: me.clone(),
         });
         stats::observe(meter, &Arc::downgrade(&places));
         Ok(places)
@@ -132,7 +145,7 @@ impl Places {
         match place {
             Place::Memory => true,
             Place::Disk => self.disk.is_some(),
-            Place::Redis => false,
+            Place::Redis => self.remote.is_some(),
         }
     }
 
@@ -159,8 +172,22 @@ impl Places {
         if let Some(entry) = self.fetch_from_disk(id, scope).await {
             return Some((entry, Place::Disk));
         }
-        self.listener.gone(scope, id);
+        match self.fetch_from_redis(id, scope).await {
+            Ok(Some(entry)) => return Some((entry, Place::Redis)),
+            Ok(None) => self.listener.gone(scope, id),
+            // It may be there all the same.
+            Err(Away) => {}
+        }
         None
+    }
+
+    /// The first use of a scope: its hints out of Redis, for which it waits `load_wait` at most, and not at all while
+    /// Redis is away.
+    pub async fn enter(&self, scope: &Scope) {
+        if let Some(remote) = &self.remote {
+            let wait = remote.is_trusted().then_some(remote.load_wait);
+            remote.entered.enter(scope, wait).await;
+        }
     }
 
     async fn fetch_from_disk(&self, id: &Id, scope: &Scope) -> Option<Arc<Entry>> {
@@ -180,10 +207,48 @@ impl Places {
         self.found(entry, scope)
     }
 
+    async fn fetch_from_redis(&self, id: &Id, scope: &Scope) -> Result<Option<Arc<Entry>>, Away> {
+        let Some(remote) = &self.remote else { return Ok(None) };
+        if !remote.is_trusted() {
+            return Err(Away);
+        }
+        let (me, id_then, scope_then) = (self.me.clone(), *id, *scope);
+        let late = move |bytes| {
+            if let Some(places) = me.upgrade() {
+                places.found_in_redis(&bytes, &id_then, &scope_then);
+            }
+        };
+        match remote.get(scope, id, late).await {
+            Ok(bytes) => Ok(bytes.and_then(|bytes| self.found_in_redis(&bytes, id, scope))),
+            Err(Away) => {
+                count(&self.counts.redis_unanswered);
+                Err(Away)
+            }
+        }
+    }
+
+    fn found_in_redis(&self, bytes: &Bytes, id: &Id, scope: &Scope) -> Option<Arc<Entry>> {
+        match wire::decode(bytes, id) {
+            Ok(entry) if entry.stored >= self.remote.as_ref()?.born() && self.is_good(&entry) => {
+                self.found(entry, scope)
+            }
+            Ok(_) => None,
+            Err(error) => {
+                tracing::debug!(%error, ?id, "a kept answer in Redis is not what it was");
+                count(&self.counts.redis_corrupt);
+                None
+            }
+        }
+    }
+
     /// Brings into memory what was found elsewhere.
     fn found(&self, entry: Entry, scope: &Scope) -> Option<Arc<Entry>> {
         if entry.scope != *scope {
             return None;
+        }
+        // A newer one may have been put meanwhile.
+        if let Some(newer) = self.get(&entry.id).filter(|held| held.stored >= entry.stored) {
+            return Some(newer);
         }
         let entry = Arc::new(entry);
         self.memory.put(entry.clone());
@@ -201,32 +266,51 @@ impl Places {
             count(&self.counts.memory_dropped);
         }
         if small
-            && self.disk.is_some()
+            && (self.disk.is_some() || self.remote.is_some())
             && let Some(bytes) = wire::encode(&entry)
         {
-            self.write(&entry, bytes.into());
+            self.write(entry, bytes.into());
         }
     }
 
-    fn write(&self, entry: &Entry, bytes: Bytes) {
+    fn write(&self, entry: Arc<Entry>, bytes: Bytes) {
         if let Some(disk) = &self.disk
-            && !disk.put(entry.id, bytes)
+            && !disk.put(entry.id, bytes.clone())
         {
             count(&self.counts.disk_dropped);
+        }
+        if let Some(remote) = &self.remote
+            && !(remote.takes(&bytes) && remote.queue.push(Job::Keep(entry, bytes)))
+        {
+            count(&self.counts.redis_dropped);
         }
     }
 
     /// Keeps a hint of an answer that was put here.
     pub fn learn(&self, hint: Hint) {
         if let Some(hints) = &self.hints
-            && !hints.learn(hint)
+            && !hints.learn(hint.clone())
         {
             count(&self.counts.disk_dropped);
+        }
+        self.tell_redis(Job::Hint(hint));
+    }
+
+    fn tell_redis(&self, job: Job) {
+        if let Some(remote) = &self.remote
+            && !(remote.is_trusted() && remote.queue.push(job))
+        {
+            count(&self.counts.redis_dropped);
         }
     }
 
     /// Throws one answer away, here and elsewhere.
     pub fn remove(&self, id: &Id, scope: &Scope) {
+        self.remove_here(id, scope);
+        self.tell_redis(Job::Gone(*scope, *id));
+    }
+
+    fn remove_here(&self, id: &Id, scope: &Scope) {
         self.memory.remove(id);
         if let Some(disk) = &self.disk {
             disk.remove(id);
@@ -236,23 +320,26 @@ impl Places {
 
     /// Makes all that is meant invisible, from now on and for good, also what is being made now.
     pub async fn purge(&self, purge: Purge) -> Purged {
-        let lasting = self.make_rule(purge).await;
-        let here = self.drop_bad().await;
-        Purged { here, everywhere: true, lasting }
-    }
-
-    /// Waits for the disk elsewhere than on the caller's thread.
-    async fn make_rule(&self, purge: Purge) -> bool {
-        let rules = self.rules.clone();
-        let made = tokio::task::spawn_blocking(move || rules.make(purge).1).await;
-        match made {
-            Ok(Ok(())) => true,
-            Ok(Err(error)) => {
-                tracing::error!(%error, "a purge holds, but could not be written: a restart would undo it");
-                false
-            }
-            Err(_) => false,
+        let (rules, what) = (self.rules.clone(), purge.clone());
+        // The disk is waited for elsewhere than on the caller's thread.
+        let Ok((rule, kept)) = tokio::task::spawn_blocking(move || rules.make(what)).await else {
+            return Purged { here: 0, everywhere: false, lasting: false };
+        };
+        if let Err(error) = &kept {
+            tracing::error!(%error, "a purge holds, but could not be written: a restart would undo it");
         }
+        let here = self.drop_bad().await;
+        let everywhere = match &self.remote {
+            Some(remote) => match remote.index.purge(&rule).await {
+                Ok(rule) => {
+                    self.take(vec![rule]).await;
+                    true
+                }
+                Err(Away) => false,
+            },
+            None => true,
+        };
+        Purged { here, everywhere, lasting: kept.is_ok() }
     }
 
     /// Lets go of what may not be used any more; how many these were.
@@ -274,6 +361,9 @@ impl Places {
 
     /// Waits until all that is on its way is kept.
     pub async fn finish(&self) {
+        if let Some(remote) = &self.remote {
+            while self.send_some(remote).await {}
+        }
         if let Some(disk) = &self.disk {
             disk.finish().await;
         }
@@ -307,15 +397,22 @@ impl Opened {
     }
 }
 
-/// What becomes of an entry that memory has no room for: elsewhere it may still be.
-fn evicted(
+/// Where an entry may be that has left memory.
+struct Elsewhere {
     disk: Option<Arc<Disk>>,
+    redis: bool,
+}
+
+/// What becomes of an entry that memory has no room for.
+fn evicted(
+    elsewhere: Elsewhere,
     listener: Arc<dyn Listener>,
     counts: Arc<Counts>,
 ) -> Box<dyn Fn(&Entry) + Send + Sync> {
     Box::new(move |entry| {
         count(&counts.memory_evictions);
-        if !disk.as_ref().is_some_and(|disk| disk.holds(&entry.id)) {
+        let kept = elsewhere.redis || elsewhere.disk.as_ref().is_some_and(|disk| disk.holds(&entry.id));
+        if !kept {
             listener.gone(&entry.scope, &entry.id);
         }
     })

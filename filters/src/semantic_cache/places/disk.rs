@@ -7,6 +7,7 @@ mod removed;
 mod value;
 
 use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -136,6 +137,16 @@ impl Disk {
     pub(super) async fn finish(&self) {
         self.cache.storage().wait().await;
     }
+}
+
+/// What the files of a folder take, as the file system has it.
+pub(super) fn bytes_in(folder: &Path) -> io::Result<u64> {
+    let mut bytes = 0;
+    for file in std::fs::read_dir(folder)? {
+        // A log that is being written anew may be gone by now.
+        bytes += file?.metadata().map_or(0, |file| file.blocks() * 512);
+    }
+    Ok(bytes)
 }
 
 fn open(engine: BlockEngineConfig<Key, Kept, foyer::HybridCacheProperties>) -> io::Result<HybridCache<Key, Kept>> {

@@ -52,17 +52,17 @@ impl Memory {
 
     /// Takes out all that are meant, and hands them over.
     pub(super) async fn take(&self, is_meant: impl Fn(&Entry) -> bool) -> Vec<Arc<Entry>> {
-        let mut taken = Vec::new();
+        let mut meant = Vec::new();
+        // The one way through all of them; what it would let go of itself would count as evicted.
         self.cache
             .flush_if(|_, entry| {
-                let meant = is_meant(entry);
-                if meant {
-                    taken.push(entry.clone());
+                if is_meant(entry) {
+                    meant.push(entry.id);
                 }
-                meant
+                false
             })
             .await;
-        taken
+        meant.iter().filter_map(|id| self.remove(id)).collect()
     }
 
     pub(super) fn entries(&self) -> u64 {

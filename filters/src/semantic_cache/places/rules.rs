@@ -21,6 +21,7 @@ use super::log::{Log, Tail};
 use crate::semantic_cache::entry::{Date, Entry, now};
 
 pub use purge::Purge;
+pub(super) use purge::hex;
 
 /// How long a rule is kept, and with it the longest that an entry can be: none may outlive what hides it.
 pub const LONGEST: Duration = Duration::from_secs(30 * 24 * 60 * 60);
