@@ -14,6 +14,7 @@ pub mod entry;
 mod headers;
 mod matching;
 pub mod meaning;
+mod meters;
 pub mod places;
 mod question;
 mod record;

@@ -12,6 +12,7 @@ use super::counts::{Counts, Miss, Tier};
 use super::entry::{Date, Entry, Id, Scope};
 use super::matching::{Matched, Matching};
 use super::meaning::{self, Meaning};
+use super::meters;
 use super::places::{self, Place, Places};
 use super::question;
 use super::steering::Wishes;
@@ -88,6 +89,9 @@ impl Cache {
     ) -> Result<Arc<Self>, (String, String)> {
         let rules = Rules::new(config, &names)?;
         let (meaning, without_meaning) = meaning_of(config, &rules);
+        if let Some(meaning) = &meaning {
+            meters::observe(meter, meaning);
+        }
         let matching = Arc::new(Matching::new(meaning, config.languages.clone(), config.max_entries));
         let settings = places::Settings {
             memory_bytes: config.memory_bytes,
@@ -175,16 +179,13 @@ impl Cache {
         {
             return Ok(found);
         }
-        let matched = matched.ok_or(Miss::ExactOnly)?;
+        let matched = matched.filter(|_| question.rule.mode != Mode::Exact).ok_or(Miss::ExactOnly)?;
         self.places.enter(&scope).await;
         if let Some(id) = self.matching.same(matched)
             && let Some(found) = self.bring(&id, &scope, matched).await
             && let Some(found) = self.settle(question, found, Tier::Canonical, None)
         {
             return Ok(found);
-        }
-        if question.rule.mode == Mode::Exact {
-            return Err(Miss::ExactOnly);
         }
         let near = self.matching.like(matched, question.rule.threshold).await?;
         let found = self.bring(&near.id, &scope, matched).await.ok_or(Miss::Gone)?;

@@ -181,6 +181,17 @@ impl Places {
         None
     }
 
+    /// By its id alone, for those who know no scope: from memory, or from disk without bringing it anywhere.
+    pub async fn look(&self, id: &Id) -> Option<(Arc<Entry>, Place)> {
+        if let Some(entry) = self.get(id) {
+            return Some((entry, Place::Memory));
+        }
+        match self.disk.as_ref()?.get(id).await {
+            Read::Entry(entry) if self.is_good(&entry) => Some((Arc::new(entry), Place::Disk)),
+            _ => None,
+        }
+    }
+
     /// The first use of a scope: its hints out of Redis, for which it waits `load_wait` at most, and not at all while
     /// Redis is away.
     pub async fn enter(&self, scope: &Scope) {

@@ -1,6 +1,7 @@
-//! What a request costs: as many as go through, closed loop, every body unique.
+//! What a request costs: as many as go through, closed loop, every body unique or one of a few.
 
 use std::net::SocketAddr;
+use std::ops::Range;
 use std::time::Duration;
 
 use clap::Args;
@@ -28,6 +29,9 @@ pub struct Options {
     size: usize,
     #[arg(long, default_value_t = 32)]
     connections: usize,
+    /// So many different bodies, again and again, for what answers from memory; 0: every body is unique.
+    #[arg(long, default_value_t = 0)]
+    distinct: u64,
     /// Measured in each round, after the warm-up.
     #[arg(long, default_value_t = 3.0)]
     seconds: f64,
@@ -76,7 +80,7 @@ async fn measure(options: &Options, place: usize, rounds: &mut Rounds) -> anyhow
     let prompt = Prompt::new(&Shape { size: options.size, ..Shape::default() });
     let mut clients = JoinSet::new();
     for _ in 0..options.connections {
-        clients.spawn(client(target.address, prompt.clone(), start, end));
+        clients.spawn(client(target.address, prompt.clone(), options.distinct, start..end));
     }
     sleep_until(start).await;
     let meter = Meter::start(target)?;
@@ -106,12 +110,13 @@ struct Share {
 }
 
 /// Sends the next request once the last is answered; counts what is answered between start and end.
-async fn client(address: SocketAddr, mut prompt: Prompt, start: Instant, end: Instant) -> Share {
+async fn client(address: SocketAddr, mut prompt: Prompt, distinct: u64, measured: Range<Instant>) -> Share {
     let mut share = Share { latencies: Vec::new(), errors: 0 };
     let (mut connection, mut answer) = (None, Vec::new());
-    while Instant::now() < end {
+    while Instant::now() < measured.end {
         let sent = Instant::now();
-        let latency = match once(address, &mut connection, prompt.fresh(), &mut answer).await {
+        let request = if distinct == 0 { prompt.fresh() } else { prompt.one_of(distinct) };
+        let latency = match once(address, &mut connection, request, &mut answer).await {
             Ok(()) => sent.elapsed(),
             Err(_) => {
                 share.errors += 1;
@@ -119,7 +124,7 @@ async fn client(address: SocketAddr, mut prompt: Prompt, start: Instant, end: In
                 continue;
             }
         };
-        if (start..end).contains(&(sent + latency)) {
+        if measured.contains(&(sent + latency)) {
             share.latencies.push(latency);
         }
     }

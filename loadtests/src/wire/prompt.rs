@@ -100,7 +100,14 @@ impl Prompt {
 
     /// A request that nobody has sent yet.
     pub fn fresh(&mut self) -> &[u8] {
-        write_number(&mut self.request[self.number..self.number + DIGITS]);
+        write_number(NEXT.fetch_add(1, Ordering::Relaxed), &mut self.request[self.number..self.number + DIGITS]);
+        &self.request
+    }
+
+    /// One of so many requests, in turn over all who ask for one.
+    pub fn one_of(&mut self, distinct: u64) -> &[u8] {
+        let number = NEXT.fetch_add(1, Ordering::Relaxed) % distinct.max(1);
+        write_number(number, &mut self.request[self.number..self.number + DIGITS]);
         &self.request
     }
 
@@ -115,9 +122,8 @@ impl Prompt {
     }
 }
 
-/// Writes the next request's number, padded with zeros.
-fn write_number(digits: &mut [u8]) {
-    let mut number = NEXT.fetch_add(1, Ordering::Relaxed);
+/// Writes a request's number, padded with zeros.
+fn write_number(mut number: u64, digits: &mut [u8]) {
     for digit in digits.iter_mut().rev() {
         *digit = b'0' + (number % 10) as u8;
         number /= 10;

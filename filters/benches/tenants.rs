@@ -1,0 +1,170 @@
+//! Whether anything of one tenant ever reaches another: a thousand tenants ask the same questions, in the same words,
+//! in other spelling and in other words, of two sidecars with memory, disk, a Redis and the model.
+//!
+//! Every answer names the tenant that it was made for. `cargo bench -p outrigger-filters --bench tenants`, with
+//! `REQUESTS=10000` before it for a short run; the model as for `--bench meaning`.
+
+#![expect(clippy::disallowed_methods, reason = "a bench owns its tasks: they end with it")]
+
+use std::net::TcpListener;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures::StreamExt;
+use http::{HeaderMap, StatusCode};
+use outrigger_filters::ask::Sharing;
+use outrigger_filters::reply::kept;
+use outrigger_filters::semantic_cache::{Cache, Config, SemanticCache};
+use outrigger_filters::store::{self, Store};
+use outrigger_filters::tenants::Names;
+use outrigger_filters::tokens::Tokenizers;
+use outrigger_filters::{Ask, Backend, Body, Chain, Filter, Refusal, Reply, Route, Tenant};
+use serde_json::{Value, json};
+
+const TENANTS: u64 = 1_000;
+
+/// The same question in the same words, in other spelling, and in other words.
+const QUESTIONS: [[&str; 3]; 8] = [
+    ["How do I reset my password?", "how do i reset my password", "How can I reset my password?"],
+    ["What is the capital of France?", " What is the capital of  France", "Which city is the capital of France?"],
+    ["How do I bake sourdough bread?", "how do I bake sourdough bread", "How can I bake sourdough bread?"],
+    ["What does a circuit breaker do?", "what does a circuit breaker do", "What is it that a circuit breaker does?"],
+    ["How tall is Mount Everest?", "how tall is Mount Everest", "What is the height of Mount Everest?"],
+    ["Why is the sky blue?", "why is the sky blue", "Why does the sky look blue?"],
+    ["How do I cancel my card?", "how do i cancel my card", "How can I cancel my card?"],
+    ["What is photosynthesis?", "what is photosynthesis", "Can you explain what photosynthesis is?"],
+];
+
+/// Answers with the name of whoever asks.
+struct Naming(AtomicU64);
+
+#[async_trait]
+impl Backend for Naming {
+    async fn call(&self, ask: &Ask) -> Result<Reply, Refusal> {
+        self.0.fetch_add(1, Ordering::Relaxed);
+        let message = json!({ "role": "assistant", "content": ask.tenant.hex() });
+        let body = json!({ "choices": [{ "index": 0, "message": message, "finish_reason": "stop" }] }).to_string();
+        Ok(Reply::whole(StatusCode::OK, HeaderMap::new(), body))
+    }
+}
+
+struct Redis(Child);
+
+impl Drop for Redis {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+fn redis() -> (Redis, String) {
+    let port = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a port").port();
+    let child = Command::new("redis-server")
+        .args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--save", "", "--maxmemory", "2gb"])
+        .stdout(Stdio::null())
+        .spawn()
+        .expect("redis-server is installed by scripts/setup test");
+    (Redis(child), format!("redis://127.0.0.1:{port}"))
+}
+
+fn model() -> PathBuf {
+    let usual = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../models/minilm"));
+    std::env::var_os("OUTRIGGER_MODEL").map_or(usual, PathBuf::from)
+}
+
+fn sidecar(number: usize, url: &str, backend: Arc<Naming>) -> (Chain, Arc<Cache>) {
+    let meter = opentelemetry::global::meter("bench");
+    let redis: store::Config = serde_json::from_value(json!({ "url": url, "timeout_ms": 50 })).expect("good settings");
+    let store = Store::new(&redis, &meter).expect("an address");
+    let folder = std::env::temp_dir().join(format!("outrigger-tenants-{}-{number}", std::process::id()));
+    // So little memory that most answers lie on disk and in Redis.
+    let config: Config = serde_json::from_value(json!({
+        "memory_bytes": 4_000_000, "max_entry_bytes": 16_384, "disk_path": folder, "disk_bytes": 268_435_456,
+        "model_path": model(), "deadline_ms": 1_000,
+    }))
+    .expect("good settings");
+    let tokenizers = Arc::new(Tokenizers::new(&[]).expect("no files"));
+    let cache = Cache::new(&config, Names::default(), Some(store.clone()), tokenizers, &meter).expect("good settings");
+    assert!(cache.without_meaning().is_none(), "{:?}", cache.without_meaning());
+    tokio::spawn(store.run());
+    let running = cache.clone();
+    tokio::spawn(async move { running.run().await });
+    let rooms: Vec<Arc<dyn Filter>> = vec![Arc::new(SemanticCache::new(cache.clone()))];
+    (Chain::new(rooms, backend, &meter), cache)
+}
+
+fn ask(tenant: u64, text: &str, stream: bool) -> Ask {
+    let body = json!({ "model": "m", "stream": stream, "messages": [{ "role": "user", "content": text }] }).to_string();
+    let (route, tenant) = (Route::ChatCompletions, Tenant::of(format!("tenant {tenant}").as_bytes()));
+    let target = route.path().to_owned();
+    Ask::read(route, tenant, target, HeaderMap::new(), Bytes::from(body), Sharing::Allowed).expect("good JSON")
+}
+
+async fn text(reply: Reply) -> String {
+    let mut bytes = Vec::new();
+    match reply.body {
+        Body::Whole(whole) => bytes.extend_from_slice(&whole),
+        Body::Events(mut events) => {
+            while let Some(Ok(batch)) = events.next().await {
+                batch.iter().for_each(|event| bytes.extend_from_slice(&event.bytes));
+            }
+        }
+    }
+    String::from_utf8(bytes).expect("text")
+}
+
+/// One in fifty questions is put in other words, which takes a pass of the model; a few are streamed.
+async fn worker(chains: [Chain; 2], requests: u64, seed: u64, foreign: Arc<AtomicU64>) {
+    let mut random = fastrand::Rng::with_seed(seed);
+    for _ in 0..requests {
+        let tenant = random.u64(..TENANTS);
+        let question = &QUESTIONS[random.usize(..QUESTIONS.len())];
+        let words = match random.u8(..100) {
+            0..2 => question[2],
+            2..20 => question[1],
+            _ => question[0],
+        };
+        let ask = ask(tenant, words, random.u8(..10) == 0);
+        let expected = ask.tenant.hex();
+        let reply = chains[random.usize(..2)].run(Arc::new(ask)).await.expect("an answer");
+        assert!(reply.headers.contains_key(kept::HEADER));
+        if !text(reply).await.contains(&expected) {
+            foreign.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}
+
+#[tokio::main(flavor = "multi_thread", worker_threads = 2)]
+async fn main() {
+    let requests = std::env::var("REQUESTS").ok().and_then(|count| count.parse().ok()).unwrap_or(1_000_000_u64);
+    let (_redis, url) = redis();
+    let backend = Arc::new(Naming(AtomicU64::new(0)));
+    let sidecars = [0, 1].map(|number| sidecar(number, &url, backend.clone()));
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let foreign = Arc::<AtomicU64>::default();
+    let chains = sidecars.each_ref().map(|(chain, _)| chain.clone());
+    let workers = (0..16).map(|seed| tokio::spawn(worker(chains.clone(), requests / 16, seed, foreign.clone())));
+    for worker in futures::future::join_all(workers).await {
+        worker.expect("no panic");
+    }
+    let sum = |path: &str| -> u64 {
+        sidecars.iter().filter_map(|(_, cache)| cache.stats().pointer(path).and_then(Value::as_u64)).sum()
+    };
+    println!(
+        "{requests} requests of {TENANTS} tenants, two sidecars, the backend asked {} times",
+        backend.0.load(Ordering::Relaxed)
+    );
+    for path in ["exact", "canonical", "semantic"] {
+        println!("  {path:<10} {}", sum(&format!("/hits_by_tier/{path}")));
+    }
+    for path in ["memory", "disk", "redis"] {
+        println!("  {path:<10} {}", sum(&format!("/hits_by_place/{path}")));
+    }
+    println!("answers across tenants: {}", foreign.load(Ordering::Relaxed));
+    assert_eq!(foreign.load(Ordering::Relaxed), 0);
+}
