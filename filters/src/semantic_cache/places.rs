@@ -8,6 +8,8 @@ mod disk;
 mod hints;
 mod log;
 mod memory;
+mod opening;
+mod reading;
 mod rules;
 mod service;
 pub mod shared;
@@ -23,12 +25,13 @@ use std::time::Duration;
 use bytes::Bytes;
 use opentelemetry::metrics::Meter;
 
-use crate::semantic_cache::entry::{Entry, Hint, Id, Scope, now, wire};
+use crate::semantic_cache::entry::{Entry, Hint, Id, Scope, wire};
 use crate::store::Store;
-use disk::{Disk, Read};
+use disk::Disk;
 use hints::Hints;
 use memory::Memory;
-use rules::{LONGEST, Rules};
+use opening::{Elsewhere, Opened, evicted};
+use rules::Rules;
 use shared::{Away, Job, Remote};
 use stats::{Counts, count};
 
@@ -74,7 +77,8 @@ impl Place {
     }
 }
 
-/// Whoever finds answers by the meaning of their questions. Called from any thread; may be told the same twice.
+/// Whoever finds answers by the meaning of their questions. Called from any thread, in the middle of putting and
+/// fetching: it must be quick, and must not come back to the places. May be told the same twice.
 pub trait Listener: Send + Sync {
     /// An answer that somebody else has put: an earlier process of this sidecar, or another sidecar.
     fn hint(&self, hint: Hint);
@@ -93,6 +97,9 @@ pub struct Purged {
     /// Whether it also holds here after a restart.
     pub lasting: bool,
 }
+
+/// Answers that are let go before others get their turn.
+const AT_A_TIME: u64 = 64;
 
 pub struct Places {
     memory: Memory,
@@ -152,118 +159,6 @@ impl Places {
     /// The era to be noted with a question when it is asked.
     pub fn era(&self) -> u64 {
         self.rules.era()
-    }
-
-    /// From memory only.
-    pub fn get(&self, id: &Id) -> Option<Arc<Entry>> {
-        let entry = self.memory.get(id)?;
-        if self.is_good(&entry) {
-            return Some(entry);
-        }
-        self.memory.remove(id);
-        None
-    }
-
-    /// From wherever it is; what memory does not have is brought there.
-    pub async fn fetch(&self, id: &Id, scope: &Scope) -> Option<(Arc<Entry>, Place)> {
-        if let Some(entry) = self.get(id).filter(|entry| entry.scope == *scope) {
-            return Some((entry, Place::Memory));
-        }
-        if let Some(entry) = self.fetch_from_disk(id, scope).await {
-            return Some((entry, Place::Disk));
-        }
-        match self.fetch_from_redis(id, scope).await {
-            Ok(Some(entry)) => return Some((entry, Place::Redis)),
-            Ok(None) => self.listener.gone(scope, id),
-            // It may be there all the same.
-            Err(Away) => {}
-        }
-        None
-    }
-
-    /// By its id alone, for those who know no scope: from memory, or from disk without bringing it anywhere.
-    pub async fn look(&self, id: &Id) -> Option<(Arc<Entry>, Place)> {
-        if let Some(entry) = self.get(id) {
-            return Some((entry, Place::Memory));
-        }
-        match self.disk.as_ref()?.get(id).await {
-            Read::Entry(entry) if self.is_good(&entry) => Some((Arc::new(entry), Place::Disk)),
-            _ => None,
-        }
-    }
-
-    /// The first use of a scope: its hints out of Redis, for which it waits `load_wait` at most, and not at all while
-    /// Redis is away.
-    pub async fn enter(&self, scope: &Scope) {
-        if let Some(remote) = &self.remote {
-            let wait = remote.is_trusted().then_some(remote.load_wait);
-            remote.entered.enter(scope, wait).await;
-        }
-    }
-
-    async fn fetch_from_disk(&self, id: &Id, scope: &Scope) -> Option<Arc<Entry>> {
-        let disk = self.disk.as_ref()?;
-        let entry = match disk.get(id).await {
-            Read::Entry(entry) => entry,
-            Read::Nothing | Read::Failed => return None,
-            Read::Corrupt => {
-                count(&self.counts.disk_corrupt);
-                return None;
-            }
-        };
-        if !self.is_good(&entry) {
-            disk.forget(id);
-            return None;
-        }
-        self.found(entry, scope)
-    }
-
-    async fn fetch_from_redis(&self, id: &Id, scope: &Scope) -> Result<Option<Arc<Entry>>, Away> {
-        let Some(remote) = &self.remote else { return Ok(None) };
-        if !remote.is_trusted() {
-            return Err(Away);
-        }
-        let (me, id_then, scope_then) = (self.me.clone(), *id, *scope);
-        let late = move |bytes| {
-            if let Some(places) = me.upgrade() {
-                places.found_in_redis(&bytes, &id_then, &scope_then);
-            }
-        };
-        match remote.get(scope, id, late).await {
-            Ok(bytes) => Ok(bytes.and_then(|bytes| self.found_in_redis(&bytes, id, scope))),
-            Err(Away) => {
-                count(&self.counts.redis_unanswered);
-                Err(Away)
-            }
-        }
-    }
-
-    fn found_in_redis(&self, bytes: &Bytes, id: &Id, scope: &Scope) -> Option<Arc<Entry>> {
-        match wire::decode(bytes, id) {
-            Ok(entry) if entry.stored >= self.remote.as_ref()?.born() && self.is_good(&entry) => {
-                self.found(entry, scope)
-            }
-            Ok(_) => None,
-            Err(error) => {
-                tracing::debug!(%error, ?id, "a kept answer in Redis is not what it was");
-                count(&self.counts.redis_corrupt);
-                None
-            }
-        }
-    }
-
-    /// Brings into memory what was found elsewhere.
-    fn found(&self, entry: Entry, scope: &Scope) -> Option<Arc<Entry>> {
-        if entry.scope != *scope {
-            return None;
-        }
-        // A newer one may have been put meanwhile.
-        if let Some(newer) = self.get(&entry.id).filter(|held| held.stored >= entry.stored) {
-            return Some(newer);
-        }
-        let entry = Arc::new(entry);
-        self.memory.put(entry.clone());
-        Some(entry)
     }
 
     /// In memory at once; elsewhere soon.
@@ -355,15 +250,17 @@ impl Places {
 
     /// Lets go of what may not be used any more; how many these were.
     async fn drop_bad(&self) -> u64 {
-        let bad = self.memory.take(|entry| !self.is_good(entry)).await;
-        bad.iter().for_each(|entry| self.listener.gone(&entry.scope, &entry.id));
-        bad.len() as u64
-    }
-
-    /// Whether it may be used, fresh or not.
-    fn is_good(&self, entry: &Entry) -> bool {
-        let now = now();
-        entry.is_kept(now) && entry.age(now) < LONGEST && !self.rules.hides(entry)
+        let mut count = 0;
+        for id in self.memory.find(|entry| !self.is_good(entry)).await {
+            if let Some(entry) = self.memory.remove(&id) {
+                self.listener.gone(&entry.scope, &entry.id);
+                count += 1;
+            }
+            if count % AT_A_TIME == 0 {
+                tokio::task::yield_now().await;
+            }
+        }
+        count
     }
 
     pub fn stats(&self) -> Stats {
@@ -382,51 +279,6 @@ impl Places {
             hints.finish().await;
         }
     }
-}
-
-/// What lies on disk, opened.
-struct Opened {
-    disk: Option<Arc<Disk>>,
-    hints: Option<Hints>,
-    rules: Arc<Rules>,
-}
-
-impl Opened {
-    fn new(settings: &Settings, listener: &Arc<dyn Listener>, counts: &Arc<Counts>) -> io::Result<Self> {
-        let Some(folder) = &settings.disk_path else {
-            return Ok(Opened { disk: None, hints: None, rules: Arc::new(Rules::open(None)?) });
-        };
-        // A sixteenth is for the log of hints, and as much again while it is written anew.
-        let logs = settings.disk_bytes / 16;
-        let room = settings.disk_bytes - 2 * logs;
-        let disk = Arc::new(Disk::open(folder, room, settings.max_entry_bytes, counts.clone())?);
-        let rules = Rules::open(Some(&folder.join("rules.log")))?;
-        let leads = disk.clone();
-        let leads = Box::new(move |id: &Id| leads.holds(id));
-        let hints = Hints::open(folder.join("hints.log"), logs, leads, listener.clone())?;
-        Ok(Opened { disk: Some(disk), hints: Some(hints), rules: Arc::new(rules) })
-    }
-}
-
-/// Where an entry may be that has left memory.
-struct Elsewhere {
-    disk: Option<Arc<Disk>>,
-    redis: bool,
-}
-
-/// What becomes of an entry that memory has no room for.
-fn evicted(
-    elsewhere: Elsewhere,
-    listener: Arc<dyn Listener>,
-    counts: Arc<Counts>,
-) -> Box<dyn Fn(&Entry) + Send + Sync> {
-    Box::new(move |entry| {
-        count(&counts.memory_evictions);
-        let kept = elsewhere.redis || elsewhere.disk.as_ref().is_some_and(|disk| disk.holds(&entry.id));
-        if !kept {
-            listener.gone(&entry.scope, &entry.id);
-        }
-    })
 }
 
 #[cfg(test)]

@@ -39,7 +39,7 @@ async fn writer() {
             places.put(Arc::new(Entry { era: places.era(), form: events(number), ..entry(number) }));
             places.learn(hint(number));
         }
-        if number % 16 == 0 {
+        if number.is_multiple_of(16) {
             places.purge(Purge::Id(id(number % NUMBERS))).await;
         }
         tokio::time::sleep(Duration::from_millis(1)).await;
@@ -64,7 +64,9 @@ fn start(folder: &Folder, seed: u32) -> Child {
 
 /// How many answers are there, each of them whole.
 async fn check(folder: &Folder) -> usize {
+    let begun = tokio::time::Instant::now();
     let (places, ear) = open(&folder.0);
+    println!("opened in {:?}", begun.elapsed());
     let mut found = 0;
     for number in 0..NUMBERS {
         if let Some((entry, _)) = places.fetch(&id(number), &SCOPE).await {

@@ -100,13 +100,13 @@ impl Prompt {
 
     /// A request that nobody has sent yet.
     pub fn fresh(&mut self) -> &[u8] {
-        write_number(NEXT.fetch_add(1, Ordering::Relaxed), &mut self.request[self.number..self.number + DIGITS]);
+        write_number(next_number(), &mut self.request[self.number..self.number + DIGITS]);
         &self.request
     }
 
     /// One of so many requests, in turn over all who ask for one.
     pub fn one_of(&mut self, distinct: u64) -> &[u8] {
-        let number = NEXT.fetch_add(1, Ordering::Relaxed) % distinct.max(1);
+        let number = next_number() % distinct.max(1);
         write_number(number, &mut self.request[self.number..self.number + DIGITS]);
         &self.request
     }
@@ -120,6 +120,10 @@ impl Prompt {
     pub fn body(&self) -> &[u8] {
         &self.request[self.body..]
     }
+}
+
+fn next_number() -> u64 {
+    NEXT.fetch_add(1, Ordering::Relaxed)
 }
 
 /// Writes a request's number, padded with zeros.

@@ -3,6 +3,7 @@
 //! What is read back is checked as a whole by our own encoding: a block that was torn or used anew in the middle of
 //! reading is a miss, never half an answer. Reads and writes run on threads of their own.
 
+mod lock;
 mod removed;
 mod value;
 
@@ -20,6 +21,7 @@ use foyer::{
 
 use super::stats::Counts;
 use crate::semantic_cache::entry::{Entry, Id, wire};
+use lock::Lock;
 use removed::Removed;
 use value::{Evictions, Kept, Key, Pending};
 
@@ -38,11 +40,12 @@ pub(super) struct Disk {
     pending: Arc<AtomicU64>,
     most_pending: u64,
     counts: Arc<Counts>,
+    _lock: Lock,
 }
 
 /// What a read came to.
 pub(super) enum Read {
-    Entry(Entry),
+    Entry(Arc<Entry>),
     Nothing,
     /// Something was there that is no entry any more.
     Corrupt,
@@ -54,6 +57,7 @@ impl Disk {
     /// Takes `bytes` of disk in `folder` and finds again what lies there. Entries are `max_entry_bytes` at most.
     pub(super) fn open(folder: &Path, bytes: u64, max_entry_bytes: usize, counts: Arc<Counts>) -> io::Result<Self> {
         std::fs::create_dir_all(folder)?;
+        let lock = Lock::take(&folder.join("lock"))?;
         let entry = (max_entry_bytes + MARGIN).next_multiple_of(PAGE);
         let least = entry * FEWEST_BLOCKS;
         let capacity = usize::try_from(bytes).unwrap_or(usize::MAX);
@@ -75,7 +79,7 @@ impl Disk {
         let engine = engine(counts.clone()).map_err(io::Error::other)?;
         let cache = open(engine)?;
         let removed = Removed::open(&folder.join("removed.log"))?;
-        Ok(Disk { cache, removed, pending: Arc::default(), most_pending: waiting as u64, counts })
+        Ok(Disk { cache, removed, pending: Arc::default(), most_pending: waiting as u64, counts, _lock: lock })
     }
 
     /// Writes an entry soon. False where more waits than may: then an older one of its id is gone, too.
@@ -106,7 +110,7 @@ impl Disk {
         };
         match wire::decode(&bytes, id) {
             Ok(entry) if self.removed.has(&entry) => Read::Nothing,
-            Ok(entry) => Read::Entry(entry),
+            Ok(entry) => Read::Entry(Arc::new(entry)),
             Err(error) => {
                 tracing::debug!(%error, ?id, "a kept answer on disk is not what it was");
                 self.cache.storage().delete(&Key(*id));

@@ -25,7 +25,7 @@ impl Memory {
         let shards = (bytes / (PER_SHARD * (max_entry_bytes + OVERHEAD)).max(1)).clamp(1, 16);
         let cache = CacheBuilder::new(bytes)
             .with_shards(shards)
-            .with_eviction_config(SieveConfig::default())
+            .with_eviction_config(SieveConfig)
             .with_weighter(|_, entry: &Arc<Entry>| entry.weight() + OVERHEAD)
             .with_event_listener(Arc::new(Leavers(evicted)))
             .build();
@@ -50,19 +50,19 @@ impl Memory {
         self.cache.remove(id).map(|held| held.value().clone())
     }
 
-    /// Takes out all that are meant, and hands them over.
-    pub(super) async fn take(&self, is_meant: impl Fn(&Entry) -> bool) -> Vec<Arc<Entry>> {
+    /// All that are meant.
+    pub(super) async fn find(&self, is_meant: impl Fn(&Entry) -> bool) -> Vec<Id> {
         let mut meant = Vec::new();
         // The one way through all of them; what it would let go of itself would count as evicted.
         self.cache
-            .flush_if(|_, entry| {
+            .flush_if(|id, entry| {
                 if is_meant(entry) {
-                    meant.push(entry.id);
+                    meant.push(*id);
                 }
                 false
             })
             .await;
-        meant.iter().filter_map(|id| self.remove(id)).collect()
+        meant
     }
 
     pub(super) fn entries(&self) -> u64 {

@@ -2,6 +2,7 @@
 
 use super::testing::{Ear, Folder, SCOPE, entry, hint, id, open, settings};
 use super::*;
+use crate::semantic_cache::entry::now;
 
 async fn until(what: &str, is_so: impl Fn() -> bool) {
     for _ in 0..2000 {
@@ -248,4 +249,14 @@ fn settings_that_leave_no_room_are_refused_in_words() {
     let refused = Places::new(&tiny, None, Arc::new(Ear::default()), &opentelemetry::global::meter("test"));
     let words = refused.err().expect("too small").to_string();
     assert!(words.contains("are the least"), "{words}");
+}
+
+#[test]
+fn a_folder_that_another_uses_is_refused() {
+    let folder = Folder::new();
+    let disk = settings(Some(&folder));
+    let (_places, _) = open(&disk);
+    let refused = Places::new(&disk, None, Arc::new(Ear::default()), &opentelemetry::global::meter("test"));
+    let words = refused.err().expect("in use").to_string();
+    assert!(words.contains("another process"), "{words}");
 }

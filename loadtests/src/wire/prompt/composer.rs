@@ -8,7 +8,7 @@ use std::sync::LazyLock;
 use serde_json::json;
 
 use super::text::prose;
-use super::{DIGITS, Form, Shape, body, write_number};
+use super::{DIGITS, Form, Shape, body, next_number, write_number};
 
 /// A token is about four bytes of English.
 pub const BYTES_A_TOKEN: usize = 4;
@@ -100,7 +100,7 @@ impl Composer {
         self.text.resize(number + DIGITS, b'0');
         let mut word = 0;
         if question.unique {
-            write_number(&mut self.text[number..]);
+            write_number(next_number(), &mut self.text[number..]);
             word = self.draw.usize(..POOL.words.len());
         }
         self.text.extend_from_slice(self.nonce.as_bytes());

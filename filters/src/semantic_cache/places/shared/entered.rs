@@ -91,3 +91,45 @@ impl Entered {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner).scopes.remove(scope);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn scope(number: usize) -> Scope {
+        Scope(*blake3::hash(&number.to_le_bytes()).as_bytes())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_first_use_waits_for_the_load_and_no_longer_than_it_may() {
+        let (entered, mut wanted) = Entered::new();
+        let begun = Instant::now();
+        entered.enter(&scope(1), Some(Duration::from_millis(200))).await;
+        assert_eq!(begun.elapsed(), Duration::from_millis(200), "nobody loads");
+        assert_eq!(wanted.try_recv(), Ok(scope(1)));
+        entered.enter(&scope(1), Some(Duration::from_millis(200))).await;
+        assert_eq!(begun.elapsed(), Duration::from_millis(200), "the time is over for later ones, too");
+        entered.enter(&scope(2), None).await;
+        assert_eq!(begun.elapsed(), Duration::from_millis(200), "with Redis away nobody waits");
+        let loading = async {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            entered.loaded(&scope(3));
+        };
+        let third = scope(3);
+        tokio::join!(entered.enter(&third, Some(Duration::from_millis(200))), loading);
+        assert_eq!(begun.elapsed(), Duration::from_millis(250), "as long as it took");
+    }
+
+    #[tokio::test]
+    async fn scopes_of_long_ago_make_room() {
+        let (entered, mut wanted) = Entered::new();
+        for number in 0..MOST + 1 {
+            entered.enter(&scope(number), None).await;
+            let _ = wanted.try_recv();
+        }
+        assert!(!entered.has(&scope(0)), "used longest ago");
+        assert!(entered.has(&scope(MOST)) && entered.has(&scope(MOST - 1)));
+        entered.failed(&scope(MOST));
+        assert!(!entered.has(&scope(MOST)), "the next use tries again");
+    }
+}

@@ -73,3 +73,33 @@ impl Queue {
         taken
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::semantic_cache::places::testing::{SCOPE, entry, hint, id};
+
+    fn keep(number: u32, size: usize) -> Job {
+        Job::Keep(Arc::new(entry(number)), vec![0; size].into())
+    }
+
+    #[test]
+    fn nothing_overtakes_a_removal() {
+        let queue = Queue::default();
+        for job in [keep(1, 9), Job::Hint(hint(1)), Job::Gone(SCOPE, id(1)), keep(1, 9), Job::Hint(hint(1))] {
+            assert!(queue.push(job));
+        }
+        let taken: Vec<usize> = (0..4).map(|_| queue.take().len()).collect();
+        assert_eq!(taken, [2, 1, 2, 0]);
+    }
+
+    #[test]
+    fn it_takes_no_more_than_its_bounds() {
+        let queue = Queue::default();
+        assert!(queue.push(keep(1, BYTES)));
+        assert!(!queue.push(keep(2, 1)), "too many bytes");
+        assert_eq!(queue.take().len(), 1);
+        assert!((0..JOBS).all(|_| queue.push(keep(3, 1))));
+        assert!(!queue.push(keep(4, 1)), "too many");
+    }
+}
