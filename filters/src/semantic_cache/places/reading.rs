@@ -18,7 +18,7 @@ impl Places {
             return Some((entry, Place::Memory));
         }
         match self.disk.as_ref()?.get(id).await {
-            Read::Entry(entry) if self.is_good(&entry) => Some((Arc::new(entry), Place::Disk)),
+            Read::Entry(entry) if self.is_good(&entry) => Some((entry, Place::Disk)),
             _ => None,
         }
     }
