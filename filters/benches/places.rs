@@ -13,7 +13,7 @@ mod side;
 use std::sync::Arc;
 use std::time::Duration;
 
-use outrigger_filters::semantic_cache::entry::{Entry, Hint, Id, Scope};
+use outrigger_filters::semantic_cache::entry::Entry;
 use outrigger_filters::semantic_cache::places::{Listener, Place, Places, Purge, Settings};
 use server::{Folder, Server};
 use side::{Ear, SCOPE, Side, entry, hint, id, settings};
@@ -36,14 +36,6 @@ fn main() {
 fn kept(number: u32) -> Arc<Entry> {
     let body = vec![b'a' + (number % 26) as u8; 1500 + (number as usize * 7919) % 12_000];
     Arc::new(Entry { body: body.into(), ..entry(number) })
-}
-
-/// Keeps nothing of what it hears.
-struct Deaf;
-
-impl Listener for Deaf {
-    fn hint(&self, _: Hint) {}
-    fn gone(&self, _: &Scope, _: &Id) {}
 }
 
 fn open(settings: &Settings) -> (Arc<Places>, Arc<Ear>) {
@@ -123,11 +115,6 @@ async fn disk() {
     tokio::time::sleep(Duration::from_millis(500)).await;
     let (opened, all) = restart(&disk).await;
     println!("start with {ENTRIES} on disk: ready in {opened:?}, all hints heard after {all:?}");
-    let before = resident("RssAnon");
-    let places = Places::new(&disk, None, Arc::new(Deaf), &opentelemetry::global::meter("bench")).expect("settings");
-    places.finish().await;
-    println!("resident for {ENTRIES} on disk, with 1 MiB in memory: {} KB", resident("RssAnon") - before);
-    drop(places);
     for name in ["fetch, disk, one at a time", "fetch, disk, again"] {
         fetch(name, &open(&disk).0).await;
     }

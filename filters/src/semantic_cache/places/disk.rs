@@ -5,6 +5,7 @@
 
 mod lock;
 mod removed;
+mod room;
 mod value;
 
 use std::io;
@@ -12,6 +13,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use bytes::Bytes;
 use foyer::{
@@ -33,6 +35,9 @@ const LARGEST_BLOCK: usize = 16 << 20;
 const FEWEST_BLOCKS: usize = 8;
 /// What may wait to be written, of ordinary entries.
 const WAITING: usize = 4 << 20;
+
+/// How long it may take to write what waits.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 pub(super) struct Disk {
     cache: HybridCache<Key, Kept>,
@@ -68,6 +73,7 @@ impl Disk {
         }
         let block = (capacity / 64).clamp(entry, LARGEST_BLOCK.max(entry)).next_multiple_of(PAGE);
         let waiting = WAITING.max(2 * entry);
+        room::make(folder, capacity / block)?;
         let engine = move |counts: Arc<Counts>| -> Result<_, foyer::Error> {
             let device = FsDeviceBuilder::new(folder).with_capacity(capacity / block * block).build()?;
             Ok(BlockEngineConfig::new(device)
@@ -137,9 +143,11 @@ impl Disk {
         self.cache.storage().delete(&Key(*id));
     }
 
-    /// Waits until all that was put is written.
+    /// Waits until all that was put is written, but not for ever for a disk that writes no more.
     pub(super) async fn finish(&self) {
-        self.cache.storage().wait().await;
+        if tokio::time::timeout(PATIENCE, self.cache.storage().wait()).await.is_err() {
+            tracing::warn!("the disk did not write all kept answers in time");
+        }
     }
 }
 

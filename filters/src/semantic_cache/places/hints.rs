@@ -8,6 +8,7 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::time::Duration;
 
 use tokio::sync::oneshot;
 
@@ -17,6 +18,10 @@ use crate::semantic_cache::entry::{Hint, Id, now, wire};
 
 /// Hints that wait to be written.
 const WAITING: usize = 8192;
+
+/// How often the end of a full queue is tried for, and after how long again.
+const PATIENCE: usize = 500;
+const AGAIN: Duration = Duration::from_millis(10);
 
 /// A log shorter than this is not worth being written anew.
 const SHORT: u64 = 1 << 20;
@@ -46,14 +51,24 @@ impl Hints {
 
     /// False where it is dropped, since more waits than may.
     pub(super) fn learn(&self, hint: Hint) -> bool {
-        !matches!(self.0.try_send(Work::Learn(hint)), Err(TrySendError::Full(_) | TrySendError::Disconnected(_)))
+        self.0.try_send(Work::Learn(hint)).is_ok()
     }
 
     /// Waits until all that was learnt is on the disk itself.
     pub(super) async fn finish(&self) {
         let (sender, done) = oneshot::channel();
-        if self.0.try_send(Work::Finish(sender)).is_ok() {
-            let _ = done.await;
+        let mut work = Work::Finish(sender);
+        // Behind all that waits; where the queue is full, it has a place soon.
+        for _ in 0..PATIENCE {
+            work = match self.0.try_send(work) {
+                Ok(()) => {
+                    let _ = done.await;
+                    return;
+                }
+                Err(TrySendError::Disconnected(_)) => return,
+                Err(TrySendError::Full(work)) => work,
+            };
+            tokio::time::sleep(AGAIN).await;
         }
     }
 }

@@ -233,10 +233,7 @@ fn the_disk_stays_within_its_cap() {
         }
         places.finish().await;
         assert!(places.stats().disk.evictions > 0, "the disk had to let go of some");
-        let sizes = std::fs::read_dir(&folder.0).expect("the folder").map(|file| {
-            std::os::unix::fs::MetadataExt::blocks(&file.expect("a file").metadata().expect("a size")) * 512
-        });
-        let total: u64 = sizes.sum();
+        let total = disk::bytes_in(&folder.0).expect("the folder");
         assert!(total <= 8 << 20, "{total} bytes on disk");
         assert!(places.fetch(&id(5999), &SCOPE).await.is_some(), "the newest is there");
     });
@@ -259,4 +256,60 @@ fn a_folder_that_another_uses_is_refused() {
     let refused = Places::new(&disk, None, Arc::new(Ear::default()), &opentelemetry::global::meter("test"));
     let words = refused.err().expect("in use").to_string();
     assert!(words.contains("another process"), "{words}");
+}
+
+/// A process killed after it had begun its last free block left a disk that never took a write again, and `finish`
+/// waited for ever.
+#[test]
+fn a_disk_left_without_a_free_block_takes_writes_again() {
+    let folder = Folder::new();
+    let disk = Settings { disk_bytes: 8 << 20, max_entry_bytes: 64 << 10, ..settings(Some(&folder)) };
+    runtime().block_on(async {
+        let (places, _) = open(&disk);
+        (0..500).for_each(|number| places.put(Arc::new(entry(number))));
+        places.finish().await;
+    });
+    let blocks: Vec<_> = std::fs::read_dir(&folder.0)
+        .expect("the folder")
+        .map(|file| file.expect("a file").path())
+        .filter(|path| path.extension().is_none() && !path.ends_with("lock"))
+        .collect();
+    let is_used = |path: &&PathBuf| std::fs::read(path).expect("a block")[..4096].iter().any(|byte| *byte != 0);
+    let used = std::fs::read(blocks.iter().find(is_used).expect("one in use")).expect("a block");
+    for free in blocks.iter().filter(|path| !is_used(path)) {
+        std::fs::write(free, &used).expect("a block");
+    }
+    runtime().block_on(async {
+        let (places, _) = open(&disk);
+        places.put(Arc::new(entry(1000)));
+        let finished = tokio::time::timeout(Duration::from_secs(8), places.finish()).await;
+        assert!(finished.is_ok(), "it waits for a block that nobody lets go of");
+    });
+    runtime().block_on(async {
+        let (places, _) = open(&disk);
+        assert!(places.fetch(&id(1000), &SCOPE).await.is_some(), "it was not written");
+    });
+}
+
+#[test]
+fn a_smaller_cap_holds_from_the_next_start_on() {
+    let folder = Folder::new();
+    let large = Settings { disk_bytes: 64 << 20, max_entry_bytes: 64 << 10, ..settings(Some(&folder)) };
+    runtime().block_on(async {
+        let (places, _) = open(&large);
+        (0..3000).for_each(|number| places.put(Arc::new(entry(number))));
+        places.finish().await;
+    });
+    let small = Settings { disk_bytes: 4 << 20, ..large };
+    runtime().block_on(async {
+        let (places, _) = open(&small);
+        places.put(Arc::new(entry(5000)));
+        places.finish().await;
+        assert!(disk::bytes_in(&folder.0).expect("the folder") <= 4 << 20);
+        for number in 0..3000 {
+            if let Some((found, _)) = places.fetch(&id(number), &SCOPE).await {
+                assert_eq!(found.body, entry(number).body);
+            }
+        }
+    });
 }
