@@ -10,7 +10,7 @@ BACKEND ?=
 PROFILE ?= dev
 BIN = target/$(if $(filter dev,$(PROFILE)),debug,$(PROFILE))
 
-.PHONY: help run sim build test test-rust test-sdk test-llama lint contract bench setup setup-test
+.PHONY: help run sim build test test-rust test-sdk test-llama lint contract bench model eval-cache calibrate-cache setup setup-test
 
 help:
 	@echo "make run                          Outrigger in front of the simulator, on 127.0.0.1:8080"
@@ -19,6 +19,8 @@ help:
 	@echo "make sim                          the simulated model server alone, on 127.0.0.1:8000"
 	@echo "make contract                     the openai SDK's own tests through Outrigger"
 	@echo "make bench                        the figures of the README, made again"
+	@echo "make model                        the embedding model, into models/minilm"
+	@echo "make eval-cache                   what matching by meaning serves, and how much of it wrongly"
 	@echo "make build                        the release binaries"
 
 setup:
@@ -26,8 +28,13 @@ setup:
 
 setup-test:
 	@scripts/setup test
+	@$(MAKE) --no-print-directory model
+
+model: setup
+	@CARGO=$(CARGO) scripts/model $(PROFILE)
 
 run: setup
+	@$(MAKE) --no-print-directory model || echo "There is no embedding model: nothing is matched by meaning. All else works."
 	$(CARGO) build --profile $(PROFILE) --workspace --bins
 	@scripts/run $(BIN) $(BACKEND)
 
@@ -59,6 +66,13 @@ test-llama: setup-test
 contract: setup-test
 	$(CARGO) build --workspace --bins --locked
 	tests/contract/run.sh
+
+eval-cache: model
+	$(CARGO) run --profile $(PROFILE) -p outrigger-filters --example eval_cache
+
+calibrate-cache: model
+	$(CARGO) run --profile $(PROFILE) -p outrigger-filters --example eval_cache -- calibrate > target/weights.rs
+	mv target/weights.rs filters/src/semantic_cache/meaning/decide/weights.rs
 
 bench: build
 	scripts/bench

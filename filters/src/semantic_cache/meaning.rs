@@ -7,13 +7,13 @@
 //! enough to be right (`decide`). Whatever fails, is late or is too much is a miss: nothing here can hold up a question.
 
 pub mod decide;
-mod embedder;
+pub mod embedder;
 pub mod fitness;
-mod gate;
+pub mod gate;
 pub mod guard;
 mod index;
 mod pool;
-mod runtime;
+pub mod runtime;
 mod scan;
 mod stats;
 pub mod text;
@@ -79,8 +79,8 @@ impl Default for Settings {
             hub: None,
             runtime: None,
             gate: None,
-            threshold: 0.80,
-            gate_threshold: 0.60,
+            threshold: 0.84,
+            gate_threshold: 0.70,
             sessions: 0,
             queue: 64,
             batch: 8,
@@ -248,7 +248,8 @@ impl Meaning {
         };
         let found = self.index.nearest(scope, &vector, CANDIDATES, entry::now());
         let candidates: Vec<(&str, f32)> = found.iter().map(|found| (&*found.text, found.cosine)).collect();
-        match decide::choose(asked, &candidates, threshold) {
+        let bounds = decide::Bounds { threshold, budget: decide::BUDGET };
+        match decide::choose(asked, &candidates, bounds, self.gate.as_ref()) {
             Ok(choice) => {
                 let found = &found[choice.place];
                 Sought::Near {
@@ -314,15 +315,18 @@ impl Meaning {
 
     /// How like two answers are, by their beginnings. None where the model has no time for it.
     pub async fn similarity(self: &Arc<Self>, left: &str, right: &str) -> Option<f32> {
-        let (left, right) = (self.embedded(left)?, self.embedded(right)?);
+        let (left, right) = (self.embedded(beginning(left))?, self.embedded(beginning(right))?);
         Some(left.await.ok()??.cosine(&right.await.ok()??))
+    }
+
+    /// What a text means. None where the model has no time for it, or reads only a part of it.
+    pub async fn vector(self: &Arc<Self>, text: &str) -> Option<Vector> {
+        self.embedded(text)?.await.ok()?
     }
 
     fn embedded(&self, text: &str) -> Option<tokio::sync::oneshot::Receiver<Option<Vector>>> {
         let (sender, receiver) = tokio::sync::oneshot::channel();
-        let mut ends = (0..=BEGINNING_BYTES.min(text.len())).rev();
-        let beginning = ends.find_map(|end| text.get(..end))?;
-        let embedded = self.pool.later(beginning.into(), move |embedded| {
+        let embedded = self.pool.later(text.into(), move |embedded| {
             let vector = if let Embedded::Vector(vector) = embedded { Some(vector) } else { None };
             // Nobody hears it who left meanwhile.
             let _ = sender.send(vector);
@@ -337,6 +341,11 @@ impl Meaning {
 
 fn far(why: Far) -> Sought {
     Sought::Far { why, vector: None }
+}
+
+fn beginning(text: &str) -> &str {
+    let mut ends = (0..=BEGINNING_BYTES.min(text.len())).rev();
+    ends.find_map(|end| text.get(..end)).unwrap_or_default()
 }
 
 /// Half of the cores, and one at least.

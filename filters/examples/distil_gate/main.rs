@@ -1,0 +1,107 @@
+//! Makes the gate's table out of the embedding model: what each token of its vocabulary means by itself, in 256
+//! numbers of one byte. The mean over a text's tokens is then nearly what the model says of the text.
+//!
+//! `cargo run -p outrigger-filters --example distil_gate -- models/minilm` writes `models/minilm/static`, in the
+//! layout of Model2Vec, whose recipe it is: principal components, and rare tokens weigh more.
+
+mod principal;
+
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+use outrigger_filters::semantic_cache::meaning::embedder::{Embed, Files};
+use outrigger_filters::semantic_cache::meaning::runtime;
+
+const DIMENSIONS: usize = 256;
+const BATCH: usize = 64;
+/// How little common tokens weigh (SIF, Arora et al. 2017).
+const RARITY: f64 = 1e-4;
+
+fn main() -> anyhow::Result<()> {
+    let folder = PathBuf::from(std::env::args().nth(1).context("the model's folder is missing")?);
+    let tokens = vocabulary(&folder)?;
+    let vectors = embed(&folder, &tokens)?;
+    let vectors = principal::components(&vectors, DIMENSIONS);
+    let (numbers, weights) = quantise(&vectors, &tokens);
+    let to = folder.join("static");
+    std::fs::create_dir_all(&to)?;
+    std::fs::copy(folder.join("tokenizer.json"), to.join("tokenizer.json"))?;
+    std::fs::write(to.join("config.json"), r#"{"model_type": "model2vec", "normalize": true, "hidden_dim": 256}"#)?;
+    // Last, and in one move: it is what says that all is there.
+    std::fs::write(to.join("part"), safetensors(&numbers, &weights))?;
+    Ok(std::fs::rename(to.join("part"), to.join("model.safetensors"))?)
+}
+
+/// The tokens in the order of their numbers, which is about that of how common they are.
+fn vocabulary(folder: &Path) -> anyhow::Result<Vec<String>> {
+    let read = tokenizers::Tokenizer::from_file(folder.join("tokenizer.json"));
+    let mut tokens: Vec<(String, u32)> =
+        read.map_err(|error| anyhow::anyhow!(error))?.get_vocab(true).into_iter().collect();
+    tokens.sort_by_key(|(_, number)| *number);
+    anyhow::ensure!(
+        tokens.iter().enumerate().all(|(place, (_, number))| place as u32 == *number),
+        "a gap in the vocabulary"
+    );
+    Ok(tokens.into_iter().map(|(token, _)| token).collect())
+}
+
+/// A token of the tokenizer's own means nothing.
+fn means_nothing(token: &str) -> bool {
+    token.starts_with('[') && token.ends_with(']') && token.len() > 2
+}
+
+/// Each core takes a part.
+fn embed(folder: &Path, tokens: &[String]) -> anyhow::Result<Vec<Vec<f32>>> {
+    let files = Files::read(folder)?;
+    let environment = runtime::load(None, folder)?;
+    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let part = |tokens: &[String]| -> anyhow::Result<Vec<Vec<f32>>> {
+        let mut session = files.open(folder, &environment)?;
+        let mut vectors = Vec::new();
+        for batch in tokens.chunks(BATCH) {
+            let texts: Vec<&str> = batch.iter().map(|token| token.strip_prefix("##").unwrap_or(token)).collect();
+            vectors.extend(session.embed(&texts).map_err(|reason| anyhow::anyhow!(reason))?);
+        }
+        Ok(vectors)
+    };
+    let parts = std::thread::scope(|scope| -> anyhow::Result<Vec<_>> {
+        let threads: Vec<_> =
+            tokens.chunks(tokens.len().div_ceil(cores)).map(|tokens| scope.spawn(|| part(tokens))).collect();
+        threads.into_iter().map(|thread| thread.join().map_err(|_| anyhow::anyhow!("a thread panicked"))?).collect()
+    })?;
+    let mut vectors: Vec<Vec<f32>> = parts.into_iter().flatten().collect();
+    for (vector, _) in vectors.iter_mut().zip(tokens).filter(|(_, token)| means_nothing(token)) {
+        vector.fill(0.0);
+    }
+    Ok(vectors)
+}
+
+/// A byte a number, and what a row of them weighs: its scale, times how rare its token is.
+fn quantise(vectors: &[Vec<f32>], tokens: &[String]) -> (Vec<i8>, Vec<f32>) {
+    let total: f64 = (2..vectors.len()).map(|rank| 1.0 / rank as f64).sum();
+    let (mut numbers, mut weights) = (Vec::new(), Vec::new());
+    // The vocabulary begins with single signs, which are in no order. Words follow, the most common first.
+    let mut rank = 2.0;
+    for (vector, token) in vectors.iter().zip(tokens) {
+        let largest = vector.iter().fold(0.0_f32, |largest, number| largest.max(number.abs())).max(f32::MIN_POSITIVE);
+        numbers.extend(vector.iter().map(|number| (number / largest * 127.0).round() as i8));
+        let share = 1.0 / rank / total;
+        weights.push((RARITY / (RARITY + share)) as f32 * largest / 127.0);
+        rank += f64::from(u8::from(token.len() > 1 && !means_nothing(token)));
+    }
+    (numbers, weights)
+}
+
+/// The length of the head, the head, the bytes.
+fn safetensors(numbers: &[i8], weights: &[f32]) -> Vec<u8> {
+    let (rows, end) = (weights.len(), numbers.len() + weights.len() * 4);
+    let head = format!(
+        r#"{{"embeddings":{{"dtype":"I8","shape":[{rows},{DIMENSIONS}],"data_offsets":[0,{0}]}},"weights":{{"dtype":"F32","shape":[{rows}],"data_offsets":[{0},{end}]}}}}"#,
+        numbers.len()
+    );
+    let mut bytes = (head.len() as u64).to_le_bytes().to_vec();
+    bytes.extend(head.as_bytes());
+    bytes.extend(numbers.iter().map(|number| number.cast_unsigned()));
+    bytes.extend(weights.iter().flat_map(|weight| weight.to_le_bytes()));
+    bytes
+}
