@@ -10,7 +10,7 @@ BACKEND ?=
 PROFILE ?= dev
 BIN = target/$(if $(filter dev,$(PROFILE)),debug,$(PROFILE))
 
-.PHONY: help run sim build test test-rust test-sdk test-llama lint contract bench model eval-cache calibrate-cache setup setup-test
+.PHONY: help run sim build test test-rust test-sdk test-llama lint contract bench model eval-cache calibrate-cache setup setup-test test-build
 
 help:
 	@echo "make run                          Outrigger in front of the simulator, on 127.0.0.1:8080"
@@ -28,14 +28,14 @@ setup:
 
 setup-test:
 	@scripts/setup test
-	@$(MAKE) --no-print-directory model
 
 model: setup
-	@CARGO=$(CARGO) scripts/model $(PROFILE)
+	$(CARGO) build --profile $(PROFILE) --workspace --bins
+	@scripts/model $(BIN)/outrigger
 
 run: setup
-	@$(MAKE) --no-print-directory model || echo "There is no embedding model: nothing is matched by meaning. All else works."
 	$(CARGO) build --profile $(PROFILE) --workspace --bins
+	@scripts/model $(BIN)/outrigger || echo "There is no embedding model: nothing is matched by meaning. All else works."
 	@scripts/run $(BIN) $(BACKEND)
 
 sim: setup
@@ -51,20 +51,21 @@ lint: setup
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
 
-test-rust: setup
-	$(CARGO) build --workspace --bins --locked
+# One build serves all tests: with the tests' own dependencies, so that none is built twice.
+test-build: setup-test
+	$(CARGO) build --workspace --bins --tests --locked
+	@scripts/model target/debug/outrigger
+
+test-rust: test-build
 	$(CARGO) test --workspace --locked
 
-test-sdk: setup-test
-	$(CARGO) build --workspace --bins --locked
+test-sdk: test-build
 	tests/sdk/run.sh
 
-test-llama: setup-test
-	$(CARGO) build --workspace --bins --locked
+test-llama: test-build
 	tests/llama/run.sh
 
-contract: setup-test
-	$(CARGO) build --workspace --bins --locked
+contract: test-build
 	tests/contract/run.sh
 
 eval-cache: model

@@ -13,7 +13,7 @@ mod routes;
 mod service;
 mod telemetry;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -42,12 +42,22 @@ enum Command {
     Check,
     /// Reads a tenant's key from standard input and prints its digest, for [tenants.names]
     Tenant,
+    /// Makes the table that stands before an embedding model, for semantic_cache.gate_path: takes every core for a minute
+    Distil {
+        /// The model's folder, with model.onnx and tokenizer.json; the table goes into its folder `static`
+        folder: PathBuf,
+        /// The ONNX runtime's library; by default libonnxruntime.so in the model's folder, else the system's
+        #[arg(long, value_name = "FILE")]
+        runtime: Option<PathBuf>,
+    },
 }
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    if matches!(arguments.command, Some(Command::Tenant)) {
-        return tenant();
+    match &arguments.command {
+        Some(Command::Tenant) => return tenant(),
+        Some(Command::Distil { folder, runtime }) => return distil(folder, runtime.as_deref()),
+        _ => {}
     }
     let config = match config::load(arguments.config.as_deref(), &config::environment()) {
         Ok(config) => config,
@@ -80,4 +90,14 @@ fn tenant() -> ExitCode {
     }
     println!("{}", outrigger_filters::Tenant::of(key.trim().as_bytes()).hex());
     ExitCode::SUCCESS
+}
+
+fn distil(folder: &Path, runtime: Option<&Path>) -> ExitCode {
+    match outrigger_filters::semantic_cache::meaning::distil::distil(folder, runtime) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("outrigger: {error}");
+            ExitCode::FAILURE
+        }
+    }
 }

@@ -7,6 +7,7 @@
 //! enough to be right (`decide`). Whatever fails, is late or is too much is a miss: nothing here can hold up a question.
 
 pub mod decide;
+pub mod distil;
 pub mod embedder;
 pub mod fitness;
 pub mod gate;
@@ -102,6 +103,8 @@ pub enum Error {
     Model { file: PathBuf, reason: String },
     #[error("ONNX Runtime cannot be loaded from `{}`: {reason}", file.display())]
     Runtime { file: PathBuf, reason: String },
+    #[error("the gate's table cannot be made for the model in `{}`: {reason}", folder.display())]
+    Distil { folder: PathBuf, reason: String },
     #[error("no thread for the embedding model: {0}")]
     Thread(#[source] std::io::Error),
 }

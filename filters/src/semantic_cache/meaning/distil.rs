@@ -1,47 +1,54 @@
 //! Makes the gate's table out of the embedding model: what each token of its vocabulary means by itself, in 256
 //! numbers of one byte. The mean over a text's tokens is then nearly what the model says of the text.
 //!
-//! `cargo run -p outrigger-filters --example distil_gate -- models/minilm` writes `models/minilm/static`, in the
-//! layout of Model2Vec, whose recipe it is: principal components, and rare tokens weigh more.
+//! `outrigger distil models/minilm` writes `models/minilm/static`, in the layout of Model2Vec, whose recipe it is:
+//! principal components, and rare tokens weigh more.
 
 mod principal;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use anyhow::Context;
-use outrigger_filters::semantic_cache::meaning::embedder::{Embed, Files};
-use outrigger_filters::semantic_cache::meaning::runtime;
+use super::Error;
+use super::embedder::{Embed, Files};
+use super::runtime;
 
 const DIMENSIONS: usize = 256;
 const BATCH: usize = 64;
 /// How little common tokens weigh (SIF, Arora et al. 2017).
 const RARITY: f64 = 1e-4;
 
-fn main() -> anyhow::Result<()> {
-    let folder = PathBuf::from(std::env::args().nth(1).context("the model's folder is missing")?);
-    let tokens = vocabulary(&folder)?;
-    let vectors = embed(&folder, &tokens)?;
+/// Writes the table for the model in this folder, run by the library that `runtime` names or else by the usual one.
+/// Takes every core, for a minute.
+pub fn distil(folder: &Path, runtime: Option<&Path>) -> Result<(), Error> {
+    let failed = |reason: String| Error::Distil { folder: folder.to_owned(), reason };
+    let tokens = vocabulary(folder).map_err(failed)?;
+    let environment = runtime::load(runtime, folder)?;
+    let files = Files::read(folder)?;
+    let open = || files.open(folder, &environment).map_err(|error| error.to_string());
+    let vectors = embed(&open, &tokens).map_err(failed)?;
     let vectors = principal::components(&vectors, DIMENSIONS);
     let (numbers, weights) = quantise(&vectors, &tokens);
+    write(folder, &safetensors(&numbers, &weights)).map_err(|error| failed(error.to_string()))
+}
+
+fn write(folder: &Path, table: &[u8]) -> std::io::Result<()> {
     let to = folder.join("static");
     std::fs::create_dir_all(&to)?;
     std::fs::copy(folder.join("tokenizer.json"), to.join("tokenizer.json"))?;
     std::fs::write(to.join("config.json"), r#"{"model_type": "model2vec", "normalize": true, "hidden_dim": 256}"#)?;
     // Last, and in one move: it is what says that all is there.
-    std::fs::write(to.join("part"), safetensors(&numbers, &weights))?;
-    Ok(std::fs::rename(to.join("part"), to.join("model.safetensors"))?)
+    std::fs::write(to.join("part"), table)?;
+    std::fs::rename(to.join("part"), to.join("model.safetensors"))
 }
 
 /// The tokens in the order of their numbers, which is about that of how common they are.
-fn vocabulary(folder: &Path) -> anyhow::Result<Vec<String>> {
+fn vocabulary(folder: &Path) -> Result<Vec<String>, String> {
     let read = tokenizers::Tokenizer::from_file(folder.join("tokenizer.json"));
-    let mut tokens: Vec<(String, u32)> =
-        read.map_err(|error| anyhow::anyhow!(error))?.get_vocab(true).into_iter().collect();
+    let mut tokens: Vec<(String, u32)> = read.map_err(|error| error.to_string())?.get_vocab(true).into_iter().collect();
     tokens.sort_by_key(|(_, number)| *number);
-    anyhow::ensure!(
-        tokens.iter().enumerate().all(|(place, (_, number))| place as u32 == *number),
-        "a gap in the vocabulary"
-    );
+    if tokens.iter().enumerate().any(|(place, (_, number))| place as u32 != *number) {
+        return Err("there is a gap in the vocabulary".to_owned());
+    }
     Ok(tokens.into_iter().map(|(token, _)| token).collect())
 }
 
@@ -51,23 +58,22 @@ fn means_nothing(token: &str) -> bool {
 }
 
 /// Each core takes a part.
-fn embed(folder: &Path, tokens: &[String]) -> anyhow::Result<Vec<Vec<f32>>> {
-    let files = Files::read(folder)?;
-    let environment = runtime::load(None, folder)?;
+fn embed<E: Embed>(open: &(impl Fn() -> Result<E, String> + Sync), tokens: &[String]) -> Result<Vec<Vec<f32>>, String> {
     let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-    let part = |tokens: &[String]| -> anyhow::Result<Vec<Vec<f32>>> {
-        let mut session = files.open(folder, &environment)?;
+    let part = |tokens: &[String]| -> Result<Vec<Vec<f32>>, String> {
+        let mut session = open()?;
         let mut vectors = Vec::new();
         for batch in tokens.chunks(BATCH) {
             let texts: Vec<&str> = batch.iter().map(|token| token.strip_prefix("##").unwrap_or(token)).collect();
-            vectors.extend(session.embed(&texts).map_err(|reason| anyhow::anyhow!(reason))?);
+            vectors.extend(session.embed(&texts)?);
         }
         Ok(vectors)
     };
-    let parts = std::thread::scope(|scope| -> anyhow::Result<Vec<_>> {
+    let part = &part;
+    let parts = std::thread::scope(|scope| -> Result<Vec<_>, String> {
         let threads: Vec<_> =
-            tokens.chunks(tokens.len().div_ceil(cores)).map(|tokens| scope.spawn(|| part(tokens))).collect();
-        threads.into_iter().map(|thread| thread.join().map_err(|_| anyhow::anyhow!("a thread panicked"))?).collect()
+            tokens.chunks(tokens.len().div_ceil(cores)).map(|tokens| scope.spawn(move || part(tokens))).collect();
+        threads.into_iter().map(|thread| thread.join().map_err(|_| "a thread panicked".to_owned())?).collect()
     })?;
     let mut vectors: Vec<Vec<f32>> = parts.into_iter().flatten().collect();
     for (vector, _) in vectors.iter_mut().zip(tokens).filter(|(_, token)| means_nothing(token)) {
