@@ -5,6 +5,13 @@ use whatlang::{Lang, Script};
 /// Below so many bytes any guess is too often wrong to turn an English text away.
 const GUESSABLE_BYTES: usize = 24;
 
+/// Two of these make a text English: no other language in Latin letters has two of them. The guess, which takes ten
+/// times as long, is for the rest.
+const ENGLISH: &[&str] = &[
+    "the", "how", "what", "what's", "why", "where", "which", "my", "you", "your", "with", "this", "that", "are",
+    "does", "of", "and", "would", "should", "could", "have", "tell", "need", "i'm", "it's", "don't",
+];
+
 /// Codes of two letters, as most people write them. Those of three are whatlang's own.
 const CODES: &[(&str, Lang)] = &[
     ("ar", Lang::Ara),
@@ -58,6 +65,9 @@ pub fn is_known(text: &str, languages: &[String]) -> bool {
     let english_only = languages.is_empty();
     let is_named =
         |lang: Lang| (english_only && lang == Lang::Eng) || languages.iter().any(|code| parse(code) == Some(lang));
+    if is_named(Lang::Eng) && is_plainly_english(text) {
+        return true;
+    }
     let Some(script) = whatlang::detect_script(text) else { return true };
     if script == Script::Latin && text.is_ascii() && text.len() < GUESSABLE_BYTES {
         return true;
@@ -68,6 +78,11 @@ pub fn is_known(text: &str, languages: &[String]) -> bool {
         Some(guess) => script == Script::Latin && !guess.is_reliable(),
         None => script == Script::Latin,
     }
+}
+
+fn is_plainly_english(text: &str) -> bool {
+    let is_word = |word: &&str| ENGLISH.iter().any(|english| word.eq_ignore_ascii_case(english));
+    text.is_ascii() && text.split(' ').filter(is_word).nth(1).is_some()
 }
 
 /// The language that a code of ISO 639 names.
