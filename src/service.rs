@@ -236,7 +236,7 @@ impl Kept {
         let names = config.tenants.names().map_err(|(key, words)| anyhow::anyhow!("{key}: {words}"))?;
         let (store, tokenizers) = (limits.store.clone(), limits.tokenizers.clone());
         let cache = Cache::new(&config.semantic_cache, names, store, tokenizers, &metrics.meter).map_err(wrong)?;
-        if let Some(why) = cache.without_meaning() {
+        if let Some(why) = cache.without_meaning().filter(|_| cache.is_on() && !cache.wants_a_model()) {
             tracing::info!(why, "questions are matched by their words, and not by their meaning");
         }
         Ok(Kept(cache))

@@ -90,7 +90,6 @@ fn sidecar(number: usize, url: &str, backend: Arc<Naming>) -> (Chain, Arc<Cache>
     .expect("good settings");
     let tokenizers = Arc::new(Tokenizers::new(&[]).expect("no files"));
     let cache = Cache::new(&config, Names::default(), Some(store.clone()), tokenizers, &meter).expect("good settings");
-    assert!(cache.without_meaning().is_none(), "{:?}", cache.without_meaning());
     tokio::spawn(store.run());
     let running = cache.clone();
     tokio::spawn(async move { running.run().await });
@@ -145,7 +144,10 @@ async fn main() {
     let (_redis, url) = redis();
     let backend = Arc::new(Naming(AtomicU64::new(0)));
     let sidecars = [0, 1].map(|number| sidecar(number, &url, backend.clone()));
-    tokio::time::sleep(Duration::from_secs(1)).await;
+    while !sidecars.iter().all(|(_, cache)| cache.has_meaning()) {
+        assert!(sidecars.iter().all(|(_, cache)| cache.without_meaning().is_none()), "the model of `make model`");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
     let foreign = Arc::<AtomicU64>::default();
     let chains = sidecars.each_ref().map(|(chain, _)| chain.clone());
     let workers = (0..16).map(|seed| tokio::spawn(worker(chains.clone(), requests / 16, seed, foreign.clone())));

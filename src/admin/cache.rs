@@ -52,7 +52,8 @@ impl Admin {
     pub(super) fn kept_health(&self) -> serde_json::Value {
         match self.cache.without_meaning() {
             _ if !self.cache.is_on() => json!({ "status": "off", "reason": "semantic_cache.mode is off" }),
-            None => json!({ "status": "ok" }),
+            None if self.cache.has_meaning() => json!({ "status": "ok", "by_meaning": "on" }),
+            None => json!({ "status": "ok", "by_meaning": "starting", "reason": "the model is being read" }),
             Some(why) if self.cache.wants_a_model() => json!({ "status": "degraded", "reason": why }),
             Some(why) => json!({ "status": "ok", "by_meaning": "off", "reason": why }),
         }

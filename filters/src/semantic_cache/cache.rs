@@ -1,5 +1,6 @@
 //! Kept answers and what leads to them: shared by the room, the admin port and the background.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
@@ -31,8 +32,6 @@ pub struct Cache {
     pub(super) max_entry_bytes: usize,
     pub(super) similarity_header: bool,
     pub(super) show_text: bool,
-    /// Why nothing is matched by meaning, if that is so.
-    pub(super) without_meaning: Option<String>,
     wants_a_model: bool,
     /// Answers that are being made anew behind a stale one.
     pub(super) refreshing: DashSet<Id>,
@@ -88,11 +87,8 @@ impl Cache {
         meter: &Meter,
     ) -> Result<Arc<Self>, (String, String)> {
         let rules = Rules::new(config, &names)?;
-        let (meaning, without_meaning) = meaning_of(config, &rules);
-        if let Some(meaning) = &meaning {
-            meters::observe(meter, meaning);
-        }
-        let matching = Arc::new(Matching::new(meaning, config.languages.clone(), config.max_entries));
+        let matching = Arc::new(Matching::new(config.languages.clone(), config.max_entries));
+        open_meaning(config, &rules, &matching, meter);
         let settings = places::Settings {
             memory_bytes: config.memory_bytes,
             disk_path: config.disk_path.clone(),
@@ -116,7 +112,6 @@ impl Cache {
             max_entry_bytes: config.max_entry_bytes,
             similarity_header: config.similarity_header,
             show_text: config.show_text,
-            without_meaning,
             wants_a_model: config.model_path.is_some(),
             refreshing: DashSet::new(),
             uses: Uses::default(),
@@ -129,9 +124,14 @@ impl Cache {
         !self.rules.are_off()
     }
 
-    /// Why nothing is matched by meaning, if it was meant to be.
+    /// Whether questions are matched by their meaning: not yet, while the model is being read.
+    pub fn has_meaning(&self) -> bool {
+        self.matching.meaning().is_some()
+    }
+
+    /// Why nothing is matched by meaning, once that is known.
     pub fn without_meaning(&self) -> Option<&str> {
-        self.without_meaning.as_deref()
+        self.matching.without_meaning()
     }
 
     /// Whether a model was named.
@@ -269,31 +269,46 @@ impl Cache {
     }
 }
 
-/// The model, or why there is none. A model that cannot be had is no reason not to serve.
-fn meaning_of(config: &Config, rules: &Rules) -> (Option<Arc<Meaning>>, Option<String>) {
+/// Reads the model on a thread of its own. One that cannot be had is no reason not to serve.
+fn open_meaning(config: &Config, rules: &Rules, matching: &Arc<Matching>, meter: &Meter) {
+    let Some(settings) = config.model_path.clone().map(|model| config.meaning(model)) else {
+        return matching.open(Err("no semantic_cache.model_path is set".to_owned()));
+    };
     if !rules.want_meaning() {
-        return (None, None);
+        return matching.open(Err("no mode is `on` or `shadow`".to_owned()));
     }
-    let Some(model) = config.model_path.clone() else {
-        return (None, Some("no semantic_cache.model_path is set".to_owned()));
+    let (opening, meter) = (matching.clone(), meter.clone());
+    let open = move || match Meaning::open(&settings) {
+        Ok(meaning) => {
+            meters::observe(&meter, &meaning);
+            opening.open(Ok(meaning));
+        }
+        Err(error) => {
+            tracing::warn!(%error, "questions are matched by their words, and not by their meaning");
+            opening.open(Err(error.to_string()));
+        }
     };
-    let settings = meaning::Settings {
-        model: Some(model),
-        hub: None,
-        runtime: config.runtime_path.clone(),
-        gate: config.gate_path.clone(),
-        threshold: config.threshold,
-        gate_threshold: config.gate_threshold,
-        sessions: config.sessions,
-        queue: config.queue,
-        batch: config.batch,
-        deadline: Duration::from_millis(config.deadline_ms),
-        languages: config.languages.clone(),
-        max_entries: config.max_entries,
-    };
-    match Meaning::open(&settings) {
-        Ok(meaning) => (Some(meaning), None),
-        Err(error) => (None, Some(error.to_string())),
+    if let Err(error) = std::thread::Builder::new().name("model".to_owned()).spawn(open) {
+        matching.open(Err(error.to_string()));
+    }
+}
+
+impl Config {
+    fn meaning(&self, model: PathBuf) -> meaning::Settings {
+        meaning::Settings {
+            model: Some(model),
+            hub: None,
+            runtime: self.runtime_path.clone(),
+            gate: self.gate_path.clone(),
+            threshold: self.threshold,
+            gate_threshold: self.gate_threshold,
+            sessions: self.sessions,
+            queue: self.queue,
+            batch: self.batch,
+            deadline: Duration::from_millis(self.deadline_ms),
+            languages: self.languages.clone(),
+            max_entries: self.max_entries,
+        }
     }
 }
 

@@ -120,6 +120,9 @@ pub fn stream<'e>(route: Route, events: impl Iterator<Item = &'e [u8]>) -> Optio
     let mut ended = None;
     let mut calls_tools = false;
     for event in events {
+        if !is_sound(event) {
+            return None;
+        }
         if route == Route::Responses {
             if event_name(event) == Some(b"response.completed") || says_completed(event) {
                 ended = response(&serde_json::from_slice::<Completed<'_>>(super::convert::data(event)?).ok()?.response);
@@ -136,6 +139,17 @@ pub fn stream<'e>(route: Route, events: impl Iterator<Item = &'e [u8]>) -> Optio
         }
     }
     ended.map(|ended| Ended { calls_tools: ended.calls_tools || calls_tools, ..ended })
+}
+
+/// Whether an event has the form of one: lines that an event stream may have, and data that is an object or `[DONE]`.
+fn is_sound(event: &[u8]) -> bool {
+    event.split(|byte| matches!(byte, b'\n' | b'\r')).all(|line| match line.strip_prefix(b"data:") {
+        Some(data) => {
+            let data = data.trim_ascii();
+            data == b"[DONE]" || (data.starts_with(b"{") && data.ends_with(b"}"))
+        }
+        None => line.is_empty() || [&b":"[..], b"event:", b"id:", b"retry:"].iter().any(|name| line.starts_with(name)),
+    })
 }
 
 #[derive(Deserialize)]
@@ -212,6 +226,9 @@ mod tests {
         let stop = "data: {\"choices\":[{\"delta\":{},\"finish_reason\": \"stop\"}]}\n\n";
         assert_eq!(chat(&[text, stop]), Some(PROPERLY));
         assert_eq!(chat(&[text]), None, "no word of its end");
+        assert_eq!(chat(&[text, "?? no field\n\n", stop]), None, "no event stream");
+        assert_eq!(chat(&["data: {\"choices\":[{\n\n", stop]), None, "half an object");
+        assert_eq!(chat(&[": ping\n\n", text, stop]), Some(PROPERLY), "a comment does no harm");
         assert_eq!(chat(&[text, "data: {\"error\":{\"message\":\"x\"}}\n\n", stop]), None, "an error in its midst");
         assert_eq!(chat(&["data: {\"choices\":[{\"delta\":{\"tool_calls\":[{}]}}]}\n\n", stop]), TOOLS);
         let said = "data: {\"choices\":[{\"delta\":{\"content\":\"\\\"finish_reason\\\":\\\"stop\\\"\"}}]}\n\n";

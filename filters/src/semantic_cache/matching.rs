@@ -1,6 +1,9 @@
 //! The ways from a question's text to a kept answer: its canonical form first, then its meaning.
+//!
+//! The model takes most of a second to be read, and nobody waits for it: until it is there, questions are matched by
+//! their words, and what is to be found by its meaning waits to be taken in.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use foyer::{Cache as Lru, CacheBuilder};
 
@@ -48,7 +51,11 @@ fn alias(scope: &Scope, text: &str) -> Alias {
 /// What leads from texts to answers. It learns of answers that lie elsewhere, too.
 pub struct Matching {
     aliases: Lru<Alias, Id>,
-    pub meaning: Option<Arc<Meaning>>,
+    /// The model, or why there is none; nothing yet while it is being read.
+    meaning: OnceLock<Result<Arc<Meaning>, String>>,
+    /// What came before the model was there, or was not to be had.
+    early: Mutex<Option<Vec<Hint>>>,
+    max_entries: usize,
     pub languages: Vec<String>,
 }
 
@@ -59,8 +66,41 @@ pub struct Near {
 }
 
 impl Matching {
-    pub fn new(meaning: Option<Arc<Meaning>>, languages: Vec<String>, max_entries: usize) -> Self {
-        Matching { aliases: CacheBuilder::new(max_entries).with_shards(16).build(), meaning, languages }
+    pub fn new(languages: Vec<String>, max_entries: usize) -> Self {
+        let aliases = CacheBuilder::new(max_entries).with_shards(16).build();
+        let early = Mutex::new(Some(Vec::new()));
+        Matching { aliases, meaning: OnceLock::new(), early, max_entries, languages }
+    }
+
+    /// The model is there, or it is known why there is none. Only the first word counts.
+    pub fn open(&self, meaning: Result<Arc<Meaning>, String>) {
+        let _ = self.meaning.set(meaning);
+        let early = self.early.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(meaning) = self.meaning() {
+            early.into_iter().flatten().for_each(|hint| meaning.insert(hint));
+        }
+    }
+
+    pub fn meaning(&self) -> Option<&Arc<Meaning>> {
+        self.meaning.get()?.as_ref().ok()
+    }
+
+    /// Why nothing is matched by meaning; none while it is not known.
+    pub fn without_meaning(&self) -> Option<&str> {
+        self.meaning.get()?.as_ref().err().map(String::as_str)
+    }
+
+    /// Takes a question in by its meaning, as soon as there is a model.
+    fn insert(&self, hint: Hint) {
+        if let Some(waiting) = &mut *self.early.lock().unwrap_or_else(PoisonError::into_inner) {
+            if waiting.len() < self.max_entries {
+                waiting.push(hint);
+            }
+            return;
+        }
+        if let Some(meaning) = self.meaning() {
+            meaning.insert(hint);
+        }
     }
 
     /// The answer of a question that is the same but for its spelling.
@@ -70,7 +110,7 @@ impl Matching {
 
     /// The answer of a question that means the same.
     pub async fn like(&self, matched: &mut Matched, threshold: f32) -> Result<Near, Miss> {
-        let Some(meaning) = &self.meaning else { return Err(Miss::ExactOnly) };
+        let Some(meaning) = self.meaning() else { return Err(Miss::ExactOnly) };
         if !matched.is_fit() {
             return Err(Miss::Unfit);
         }
@@ -88,16 +128,22 @@ impl Matching {
         self.aliases.insert(matched.alias, id);
         let fit = matched.is_fit();
         let Matched { text: Text { scope, text }, vector, .. } = matched;
-        match &self.meaning {
+        match self.meaning() {
             Some(meaning) if fit => meaning.note(New { scope, id, text: text.into(), until, era, vector }, then),
-            _ => then(Hint { scope, id, text: text.into(), vector: Box::default(), maker: [0; 16], until, era }),
+            _ => {
+                let hint = Hint { scope, id, text: text.into(), vector: Box::default(), maker: [0; 16], until, era };
+                if fit {
+                    self.insert(hint.clone());
+                }
+                then(hint);
+            }
         }
     }
 
     /// What led to an answer that is not there any more.
     pub fn forget(&self, matched: &Matched, id: &Id) {
         self.aliases.remove(&matched.alias);
-        if let Some(meaning) = &self.meaning {
+        if let Some(meaning) = self.meaning() {
             meaning.forget(&matched.text.scope, id);
         }
     }
@@ -106,15 +152,13 @@ impl Matching {
 impl Listener for Matching {
     fn hint(&self, hint: Hint) {
         self.aliases.insert(alias(&hint.scope, &hint.text), hint.id);
-        if let Some(meaning) = &self.meaning
-            && meaning::fitness(&hint.text, &self.languages).is_ok()
-        {
-            meaning.insert(hint);
+        if meaning::fitness(&hint.text, &self.languages).is_ok() {
+            self.insert(hint);
         }
     }
 
     fn gone(&self, scope: &Scope, id: &Id) {
-        if let Some(meaning) = &self.meaning {
+        if let Some(meaning) = self.meaning() {
             meaning.forget(scope, id);
         }
     }

@@ -46,10 +46,10 @@ impl Cache {
     }
 
     fn semantic(&self) -> Value {
-        match (&self.matching.meaning, &self.without_meaning) {
+        match (self.matching.meaning(), self.matching.without_meaning()) {
             (Some(meaning), _) => serde_json::to_value(meaning.stats()).unwrap_or_default(),
             (None, Some(why)) => json!({ "status": "off", "reason": why }),
-            (None, None) => json!({ "status": "off", "reason": "no mode is `on` or `shadow`" }),
+            (None, None) => json!({ "status": "the model is being read" }),
         }
     }
 

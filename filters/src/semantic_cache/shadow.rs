@@ -51,7 +51,7 @@ impl Watch for Comparison {
         if said.trim() == kept.trim() {
             return self.cache.counts.shadow(Shadow::Agreed);
         }
-        let Some(meaning) = self.cache.matching.meaning.clone() else { return };
+        let Some(meaning) = self.cache.matching.meaning().cloned() else { return };
         #[expect(clippy::disallowed_methods, reason = "one comparison, bounded by the embedder's own deadline")]
         tokio::spawn(async move {
             let outcome = match meaning.similarity(&said, &kept).await {
