@@ -26,6 +26,7 @@ pub mod steering;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use http::HeaderValue;
 use tokio::time::Instant;
 
 pub use cache::Cache;
@@ -61,7 +62,7 @@ impl Filter for SemanticCache {
         if let Some(why) = bypass(&ask, rule, &wishes) {
             cache.counts.bypass(why);
             if wishes.only_if_cached {
-                return Err(Reason::NotKept.into());
+                return Err(not_kept());
             }
             let mut reply = next.run(ask).await?;
             headers::bypassed(&mut reply.headers, why);
@@ -118,7 +119,7 @@ impl SemanticCache {
         }
         cache.counts.miss(miss);
         if question.wishes.only_if_cached {
-            return Err(Reason::NotKept.into());
+            return Err(not_kept());
         }
         self.ask_on(question, matched, spare, would, next).await
     }
@@ -207,6 +208,13 @@ impl Drop for Refreshing {
     fn drop(&mut self) {
         self.cache.refreshing.remove(&self.id);
     }
+}
+
+/// Nothing kept will do. To ask again would not change it, and the SDKs retry a 504 unless told.
+fn not_kept() -> Refusal {
+    let mut refusal = Refusal::from(Reason::NotKept);
+    refusal.headers_mut().insert("x-should-retry", HeaderValue::from_static("false"));
+    refusal
 }
 
 /// Whether the backend is at fault: RFC 5861, section 4.
