@@ -135,6 +135,7 @@ async fn requests_say_how_they_may_be_answered() {
     let outrigger = Outrigger::before(&simulator, &[ON]).await;
     let refused = steered(&outrigger, "only-if-cached", question("Who?")).await;
     assert_eq!((refused.status, &refused.json()["error"]["code"]), (StatusCode::GATEWAY_TIMEOUT, &"not_cached".into()));
+    assert_eq!(refused.header("x-should-retry"), "false");
     for (control, expected) in
         [("no-store", "BYPASS"), ("max-age=60", "MISS"), ("only-if-cached", "HIT"), ("no-cache", "MISS"), ("", "HIT")]
     {
