@@ -6,8 +6,11 @@ use opentelemetry::metrics::Meter;
 
 use super::meaning::{Meaning, Stats};
 
+/// A name, what it is, and how it is read.
+type Measure = (&'static str, &'static str, fn(&Stats) -> u64);
+
 pub fn observe(meter: &Meter, meaning: &Arc<Meaning>) {
-    let counters: [(&'static str, &'static str, fn(&Stats) -> u64); 3] = [
+    let counters: [Measure; 3] = [
         ("outrigger_cache_embeddings", "Texts that the model has read.", |stats| stats.embedded),
         ("outrigger_cache_embedding_batches", "Passes of the model.", |stats| stats.batches),
         ("outrigger_cache_dropped_embeddings", "Texts to be kept for which the model had no time.", |stats| {
@@ -22,7 +25,7 @@ pub fn observe(meter: &Meter, meaning: &Arc<Meaning>) {
             .with_callback(move |observer| observe_one(&meaning, read, |value| observer.observe(value, &[])))
             .build();
     }
-    let gauges: [(&'static str, &'static str, fn(&Stats) -> u64); 3] = [
+    let gauges: [Measure; 3] = [
         ("outrigger_cache_index_entries", "Questions that can be found by their meaning.", |stats| {
             stats.entries as u64
         }),
