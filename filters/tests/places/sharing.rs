@@ -24,11 +24,11 @@ async fn what_one_puts_the_other_fetches() {
 async fn redis_throws_away_what_is_past() {
     let server = Server::start(&[]).await;
     let (one, other) = (Side::new(&server.url()).await, Side::new(&server.url()).await);
-    let short = Entry { stored: now() - 59_000, kept: Duration::from_secs(60), ..entry(1) };
+    let short = Entry { stored: now() - 55_000, kept: Duration::from_secs(60), ..entry(1) };
     one.places.put(short.into());
     one.places.finish().await;
     let left = server.say(&format!("PTTL {}", key(&server)));
-    assert!(matches!(left, redis::Value::Int(1..=1000)), "{left:?}");
+    assert!(matches!(left, redis::Value::Int(1..=5000)), "{left:?}");
     until_async("it is past", async || other.places.fetch(&id(1), &SCOPE).await.is_none()).await;
 }
 

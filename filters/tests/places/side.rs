@@ -61,7 +61,7 @@ impl Side {
     pub fn with(url: &str, settings: Settings) -> Self {
         let meter = opentelemetry::global::meter("test");
         // Generous, since machines that run tests are busy.
-        let config = Config { url: Some(url.parse().expect("an address")), timeout_ms: 50, ..Config::default() };
+        let config = Config { url: Some(url.parse().expect("an address")), timeout_ms: 1_000, ..Config::default() };
         let store = Store::new(&config, &meter).expect("settings");
         let ear = Arc::new(Ear::default());
         let places = Places::new(&settings, Some(store.clone()), ear.clone(), &meter).expect("settings");
@@ -109,7 +109,7 @@ impl Drop for Side {
     }
 }
 
-const PATIENCE: u32 = 4000;
+const PATIENCE: u32 = 12_000;
 
 pub async fn until(what: &str, is_so: impl Fn() -> bool) {
     until_async(what, async || is_so()).await;
@@ -122,7 +122,7 @@ pub async fn until_async(what: &str, is_so: impl AsyncFn() -> bool) {
         }
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
-    panic!("waited twenty seconds in vain: {what}");
+    panic!("waited a minute in vain: {what}");
 }
 
 pub fn settings(folder: Option<&Path>) -> Settings {
@@ -133,7 +133,7 @@ pub fn settings(folder: Option<&Path>) -> Settings {
         max_entry_bytes: 256 << 10,
         redis: true,
         max_hints: 10_000,
-        load_wait: Duration::from_secs(5),
+        load_wait: Duration::from_secs(30),
     }
 }
 
