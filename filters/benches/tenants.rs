@@ -6,12 +6,11 @@
 
 #![expect(clippy::disallowed_methods, reason = "a bench owns its tasks: they end with it")]
 
-use std::net::TcpListener;
-use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+#[path = "kept/sidecars.rs"]
+mod sidecars;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -19,12 +18,9 @@ use futures::StreamExt;
 use http::{HeaderMap, StatusCode};
 use outrigger_filters::ask::Sharing;
 use outrigger_filters::reply::kept;
-use outrigger_filters::semantic_cache::{Cache, Config, SemanticCache};
-use outrigger_filters::store::{self, Store};
-use outrigger_filters::tenants::Names;
-use outrigger_filters::tokens::Tokenizers;
-use outrigger_filters::{Ask, Backend, Body, Chain, Filter, Refusal, Reply, Route, Tenant};
-use serde_json::{Value, json};
+use outrigger_filters::{Ask, Backend, Body, Chain, Refusal, Reply, Route, Tenant};
+use serde_json::json;
+use sidecars::{ready, redis, sidecar, sum};
 
 const TENANTS: u64 = 1_000;
 
@@ -51,50 +47,6 @@ impl Backend for Naming {
         let body = json!({ "choices": [{ "index": 0, "message": message, "finish_reason": "stop" }] }).to_string();
         Ok(Reply::whole(StatusCode::OK, HeaderMap::new(), body))
     }
-}
-
-struct Redis(Child);
-
-impl Drop for Redis {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
-fn redis() -> (Redis, String) {
-    let port = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a port").port();
-    let child = Command::new("redis-server")
-        .args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--save", "", "--maxmemory", "2gb"])
-        .stdout(Stdio::null())
-        .spawn()
-        .expect("redis-server is installed by scripts/setup test");
-    (Redis(child), format!("redis://127.0.0.1:{port}"))
-}
-
-fn model() -> PathBuf {
-    let usual = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../models/minilm"));
-    std::env::var_os("OUTRIGGER_MODEL").map_or(usual, PathBuf::from)
-}
-
-fn sidecar(number: usize, url: &str, backend: Arc<Naming>) -> (Chain, Arc<Cache>) {
-    let meter = opentelemetry::global::meter("bench");
-    let redis: store::Config = serde_json::from_value(json!({ "url": url, "timeout_ms": 50 })).expect("good settings");
-    let store = Store::new(&redis, &meter).expect("an address");
-    let folder = std::env::temp_dir().join(format!("outrigger-tenants-{}-{number}", std::process::id()));
-    // So little memory that most answers lie on disk and in Redis.
-    let config: Config = serde_json::from_value(json!({
-        "memory_bytes": 4_000_000, "max_entry_bytes": 16_384, "disk_path": folder, "disk_bytes": 268_435_456,
-        "model_path": model(), "deadline_ms": 1_000,
-    }))
-    .expect("good settings");
-    let tokenizers = Arc::new(Tokenizers::new(&[]).expect("no files"));
-    let cache = Cache::new(&config, Names::default(), Some(store.clone()), tokenizers, &meter).expect("good settings");
-    tokio::spawn(store.run());
-    let running = cache.clone();
-    tokio::spawn(async move { running.run().await });
-    let rooms: Vec<Arc<dyn Filter>> = vec![Arc::new(SemanticCache::new(cache.clone()))];
-    (Chain::new(rooms, backend, &meter), cache)
 }
 
 fn ask(tenant: u64, text: &str, stream: bool) -> Ask {
@@ -143,29 +95,23 @@ async fn main() {
     let requests = std::env::var("REQUESTS").ok().and_then(|count| count.parse().ok()).unwrap_or(1_000_000_u64);
     let (_redis, url) = redis();
     let backend = Arc::new(Naming(AtomicU64::new(0)));
-    let sidecars = [0, 1].map(|number| sidecar(number, &url, backend.clone()));
-    while !sidecars.iter().all(|(_, cache)| cache.has_meaning()) {
-        assert!(sidecars.iter().all(|(_, cache)| cache.without_meaning().is_none()), "the model of `make model`");
-        tokio::time::sleep(Duration::from_millis(100)).await;
-    }
+    let sidecars = [0, 1].map(|number| sidecar(number, &url, backend.clone() as Arc<dyn Backend>));
+    ready(&sidecars).await;
     let foreign = Arc::<AtomicU64>::default();
     let chains = sidecars.each_ref().map(|(chain, _)| chain.clone());
     let workers = (0..16).map(|seed| tokio::spawn(worker(chains.clone(), requests / 16, seed, foreign.clone())));
     for worker in futures::future::join_all(workers).await {
         worker.expect("no panic");
     }
-    let sum = |path: &str| -> u64 {
-        sidecars.iter().filter_map(|(_, cache)| cache.stats().pointer(path).and_then(Value::as_u64)).sum()
-    };
     println!(
         "{requests} requests of {TENANTS} tenants, two sidecars, the backend asked {} times",
         backend.0.load(Ordering::Relaxed)
     );
     for path in ["exact", "canonical", "semantic"] {
-        println!("  {path:<10} {}", sum(&format!("/hits_by_tier/{path}")));
+        println!("  {path:<10} {}", sum(&sidecars, &format!("/hits_by_tier/{path}")));
     }
     for path in ["memory", "disk", "redis"] {
-        println!("  {path:<10} {}", sum(&format!("/hits_by_place/{path}")));
+        println!("  {path:<10} {}", sum(&sidecars, &format!("/hits_by_place/{path}")));
     }
     println!("answers across tenants: {}", foreign.load(Ordering::Relaxed));
     assert_eq!(foreign.load(Ordering::Relaxed), 0);
