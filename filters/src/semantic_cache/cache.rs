@@ -146,6 +146,10 @@ impl Cache {
     /// The end of the process: what is still to be written is written.
     pub async fn finish(&self) {
         self.places.finish().await;
+        if let Some(meaning) = self.matching.meaning().cloned() {
+            // A process that ends takes the model's library down, whoever is still in it.
+            let _ = tokio::task::spawn_blocking(move || meaning.stop()).await;
+        }
     }
 
     /// Looks for a kept answer, in the order of what it costs.

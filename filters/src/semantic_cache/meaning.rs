@@ -337,6 +337,11 @@ impl Meaning {
         embedded.is_ok().then_some(receiver)
     }
 
+    /// Ends the model's threads; what is asked from then on is a miss. Waits for what they are at, a second at most.
+    pub fn stop(&self) {
+        self.pool.stop(Duration::from_secs(1));
+    }
+
     pub fn stats(&self) -> Stats {
         self.counters.stats(&self.index, self.pool.counts())
     }

@@ -8,6 +8,7 @@ use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use tokio::sync::oneshot;
 
@@ -45,6 +46,8 @@ struct Shared {
     waiting: Mutex<Waiting>,
     changed: Condvar,
     closed: AtomicBool,
+    /// Threads that have not ended yet.
+    threads: AtomicUsize,
     counts: Counts,
 }
 
@@ -70,11 +73,13 @@ impl Pool {
             waiting: Mutex::default(),
             changed: Condvar::new(),
             closed: AtomicBool::new(false),
+            threads: AtomicUsize::new(0),
             counts: Counts::default(),
         });
         let pool = Pool { shared: shared.clone() };
         for session in sessions {
             let shared = shared.clone();
+            pool.shared.threads.fetch_add(1, Relaxed);
             std::thread::Builder::new().name("meaning".into()).spawn(move || shared.work(session))?;
         }
         Ok(pool)
@@ -100,14 +105,19 @@ impl Pool {
     pub fn counts(&self) -> &Counts {
         &self.shared.counts
     }
+
+    /// Ends the threads, and waits so long for what they are at: the runtime's library must not be taken down under them.
+    pub fn stop(&self, most: Duration) {
+        self.shared.close();
+        let running = |_: &mut Waiting| self.shared.threads.load(Relaxed) > 0;
+        drop(self.shared.changed.wait_timeout_while(self.shared.lock(), most, running));
+    }
 }
 
 impl Drop for Pool {
     /// The threads end after what they are at. What waits is dropped with the queue.
     fn drop(&mut self) {
-        self.shared.closed.store(true, Relaxed);
-        *self.shared.lock() = Waiting::default();
-        self.shared.changed.notify_all();
+        self.shared.close();
     }
 }
 
@@ -122,7 +132,7 @@ impl Shared {
         if line.len() >= self.queue {
             line.retain(|job| job.is_wanted());
         }
-        if line.len() >= self.queue {
+        if line.len() >= self.queue || self.closed.load(Relaxed) {
             return Err(Full);
         }
         line.push_back(job);
@@ -132,6 +142,12 @@ impl Shared {
         Ok(())
     }
 
+    fn close(&self) {
+        self.closed.store(true, Relaxed);
+        *self.lock() = Waiting::default();
+        self.changed.notify_all();
+    }
+
     fn work(&self, mut session: impl Embed) {
         while let Some(jobs) = self.next() {
             // Those of its jobs that are dropped by the panic tell whoever waits by that.
@@ -139,6 +155,11 @@ impl Shared {
                 tracing::warn!("matching by meaning panicked");
             }
         }
+        drop(session);
+        let waiting = self.lock();
+        self.threads.fetch_sub(1, Relaxed);
+        drop(waiting);
+        self.changed.notify_all();
     }
 
     fn run(&self, session: &mut impl Embed, jobs: Vec<Box<dyn Job>>) {

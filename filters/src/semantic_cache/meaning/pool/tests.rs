@@ -99,3 +99,15 @@ fn who_waits_when_the_pool_goes_is_told() {
     go.send(()).expect("it waits");
     assert!(seen.recv_timeout(Duration::from_secs(5)).is_err(), "the thread has ended");
 }
+
+#[test]
+fn a_pool_that_is_stopped_has_ended_what_it_was_at_and_takes_nothing_more() {
+    let (pool, go, seen) = pool(8, 1);
+    let first = ask(&pool, "first").expect("room");
+    seen.recv().expect("it is at it");
+    go.send(()).expect("it waits");
+    pool.stop(Duration::from_secs(60));
+    assert_eq!(pool.shared.threads.load(Relaxed), 0);
+    assert_eq!(first.blocking_recv(), Ok(vector()), "it was not cut off");
+    assert_eq!(ask(&pool, "second").err(), Some(Full));
+}
