@@ -69,10 +69,12 @@ contract: test-build
 	tests/contract/run.sh
 
 eval-cache: model
-	$(CARGO) run --profile $(PROFILE) -p outrigger-filters --example eval_cache
+	$(CARGO) build --profile $(PROFILE) --workspace --example eval_cache
+	$(BIN)/examples/eval_cache
 
 calibrate-cache: model
-	$(CARGO) run --profile $(PROFILE) -p outrigger-filters --example eval_cache -- calibrate > target/weights.rs
+	$(CARGO) build --profile $(PROFILE) --workspace --example eval_cache
+	$(BIN)/examples/eval_cache calibrate > target/weights.rs
 	mv target/weights.rs filters/src/semantic_cache/meaning/decide/weights.rs
 
 bench: build
