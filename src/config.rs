@@ -2,6 +2,7 @@
 //!
 //! A field's comment is its manual; `config/outrigger.toml` shows every key with its default.
 
+mod backend;
 mod load;
 mod route;
 
@@ -11,12 +12,13 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use http::{HeaderName, Uri};
+use http::HeaderName;
 use outrigger_filters::tenants::Names;
 use outrigger_filters::tokens::Tokenizers;
 use outrigger_filters::{Tenant, dedup, latency, rate_limit, semantic_cache, store, tokens};
 use serde::Deserialize;
 
+pub use backend::{Backend, BackendUrl, Protocol};
 pub use load::load;
 pub use outrigger_filters::models::Models;
 pub use route::Passed;
@@ -183,130 +185,6 @@ impl<'de> Deserialize<'de> for TenantsFrom {
                 .map_err(|_| serde::de::Error::custom(format!("`{name}` is not the name of a header"))),
             _ => Err(serde::de::Error::custom("expected `bearer`, `none` or `header:<name>`")),
         }
-    }
-}
-
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Backend {
-    /// How the backend is called in logs, metrics and `x-outrigger-backend`.
-    #[serde(default = "Backend::default_name")]
-    pub name: String,
-    /// Where it is: `http://host:port` or `https://host`, with a path in front of `/v1` if it has one.
-    pub url: BackendUrl,
-    /// The models that it serves: names, names that end in `*`, or `*` for all. The first backend that
-    /// serves a request's model gets it.
-    #[serde(default = "Models::all")]
-    pub models: Vec<Models>,
-    /// The name of an environment variable whose value is put in place of the client's key.
-    #[serde(default)]
-    pub api_key_env: Option<String>,
-    /// `auto` asks a TLS backend for HTTP/2 and takes HTTP/1.1 otherwise; `http1`; `http2`, in clear text too.
-    #[serde(default)]
-    pub protocol: Protocol,
-    /// How long connecting may take, TLS included.
-    #[serde(default = "Backend::default_connect_timeout")]
-    pub connect_timeout_ms: Millis,
-    /// How long an idle connection is kept. Keep it below the backend's own: uvicorn's is 5 seconds.
-    #[serde(default = "Backend::default_idle_timeout")]
-    pub idle_timeout_ms: Millis,
-    /// A PEM file of authorities to trust instead of the system's.
-    #[serde(default)]
-    pub ca_file: Option<PathBuf>,
-    /// Takes any certificate: for tests, never for the open network.
-    #[serde(default)]
-    pub tls_insecure: bool,
-}
-
-impl Backend {
-    fn default_name() -> String {
-        "local".to_owned()
-    }
-
-    const fn default_connect_timeout() -> Millis {
-        Millis::of(5_000)
-    }
-
-    const fn default_idle_timeout() -> Millis {
-        Millis::of(4_000)
-    }
-
-    /// The file of authorities to hand to Pingora, which reads one at its start whether it is needed or
-    /// not, and gives up where there is none. A backend in clear text needs none.
-    pub fn authorities(&self) -> Option<String> {
-        let unneeded = (!self.url.tls).then(|| "/dev/null".to_owned());
-        self.ca_file.as_ref().map(|file| file.display().to_string()).or(unneeded)
-    }
-
-    pub fn at(url: BackendUrl) -> Self {
-        Backend {
-            name: Self::default_name(),
-            url,
-            models: Models::all(),
-            api_key_env: None,
-            protocol: Protocol::default(),
-            connect_timeout_ms: Self::default_connect_timeout(),
-            idle_timeout_ms: Self::default_idle_timeout(),
-            ca_file: None,
-            tls_insecure: false,
-        }
-    }
-}
-
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Protocol {
-    #[default]
-    Auto,
-    Http1,
-    Http2,
-}
-
-/// A backend's address, taken apart.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct BackendUrl {
-    pub tls: bool,
-    /// As in a URL: an IPv6 address without its brackets.
-    pub host: String,
-    pub port: u16,
-    /// Stands before every path; without a slash at its end, and without the `/v1` that routes bring.
-    pub prefix: String,
-    /// What the `host` header says.
-    pub authority: String,
-}
-
-impl std::str::FromStr for BackendUrl {
-    type Err = &'static str;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let uri: Uri = text.parse().map_err(|_| "not a URL")?;
-        let tls = match uri.scheme_str() {
-            Some("http") => false,
-            Some("https") => true,
-            _ => return Err("expected a URL that begins with `http://` or `https://`"),
-        };
-        let authority = uri.authority().ok_or("the URL names no host")?;
-        if authority.as_str().contains('@') {
-            return Err("the URL must not hold a user name or password; see `api_key_env`");
-        }
-        if uri.query().is_some() {
-            return Err("the URL must not have a query");
-        }
-        let path = uri.path().trim_end_matches('/');
-        let prefix = path.strip_suffix("/v1").unwrap_or(path).trim_end_matches('/').to_owned();
-        Ok(BackendUrl {
-            tls,
-            host: authority.host().trim_start_matches('[').trim_end_matches(']').to_owned(),
-            port: authority.port_u16().unwrap_or(if tls { 443 } else { 80 }),
-            prefix,
-            authority: authority.as_str().to_owned(),
-        })
-    }
-}
-
-impl<'de> Deserialize<'de> for BackendUrl {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
     }
 }
 

@@ -12,14 +12,13 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use futures::{StreamExt, stream};
+use futures::stream;
 use http::header::CONTENT_TYPE;
 use http::{HeaderMap, HeaderValue, StatusCode};
 use outrigger_filters::ask::Sharing;
-use outrigger_filters::reply::kept;
-use outrigger_filters::{Ask, Backend, Batch, Body, Broken, Event, Refusal, Reply, Route, Tenant, sse};
+use outrigger_filters::{Ask, Backend, Batch, Broken, Event, Refusal, Reply, Route, Tenant, sse};
 use serde_json::{Value, json};
-use sidecars::{ready, redis, sidecar, sum};
+use sidecars::{Said, read, ready, redis, sidecar, sum};
 
 /// One stream in so many is broken off.
 const BROKEN: u64 = 20;
@@ -80,24 +79,6 @@ fn ask(number: u64) -> Arc<Ask> {
     )
 }
 
-/// The word that it was answered with, its bytes, and whether it broke.
-async fn read(reply: Reply) -> (String, Vec<u8>, bool) {
-    let word = reply.headers[kept::HEADER].to_str().expect("a word").to_owned();
-    let (mut bytes, mut broken) = (Vec::new(), false);
-    match reply.body {
-        Body::Whole(whole) => bytes.extend_from_slice(&whole),
-        Body::Events(mut events) => {
-            while let Some(batch) = events.next().await {
-                match batch {
-                    Ok(batch) => batch.iter().for_each(|event| bytes.extend_from_slice(&event.bytes)),
-                    Err(_) => broken = true,
-                }
-            }
-        }
-    }
-    (word, bytes, broken)
-}
-
 #[tokio::main(flavor = "multi_thread", worker_threads = 2)]
 async fn main() {
     let streams = std::env::var("STREAMS").ok().and_then(|count| count.parse().ok()).unwrap_or(4_000_u64);
@@ -105,7 +86,7 @@ async fn main() {
     let sidecars = [0, 1].map(|number| sidecar(number, &url, Arc::new(Streams)));
     ready(&sidecars).await;
     for number in 0..streams {
-        let (word, _, broken) = read(sidecars[0].0.run(ask(number)).await.expect("an answer")).await;
+        let Said { word, broken, .. } = read(sidecars[0].0.run(ask(number)).await.expect("an answer")).await;
         assert!(word == "MISS" && broken == (number.is_multiple_of(BROKEN)), "{number}: {word}");
     }
     let (mut replays, mut wrong, mut missed, mut half) = (0_u64, 0_u64, 0_u64, 0_u64);
@@ -113,7 +94,7 @@ async fn main() {
     for (round, place) in [(0, 0), (1, 1), (2, 0), (3, 1)] {
         for step in 0..streams {
             let number = (step * (round * 2 + 1)) % streams;
-            let (word, bytes, broken) = read(sidecars[place].0.run(ask(number)).await.expect("an answer")).await;
+            let Said { word, bytes, broken } = read(sidecars[place].0.run(ask(number)).await.expect("an answer")).await;
             match (word.as_str(), number.is_multiple_of(BROKEN)) {
                 ("HIT", true) => half += 1,
                 ("HIT", false) => {

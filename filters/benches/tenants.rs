@@ -14,13 +14,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use futures::StreamExt;
 use http::{HeaderMap, StatusCode};
 use outrigger_filters::ask::Sharing;
-use outrigger_filters::reply::kept;
-use outrigger_filters::{Ask, Backend, Body, Chain, Refusal, Reply, Route, Tenant};
+use outrigger_filters::{Ask, Backend, Chain, Refusal, Reply, Route, Tenant};
 use serde_json::json;
-use sidecars::{ready, redis, sidecar, sum};
+use sidecars::{Said, read, ready, redis, sidecar, sum};
 
 const TENANTS: u64 = 1_000;
 
@@ -56,19 +54,6 @@ fn ask(tenant: u64, text: &str, stream: bool) -> Ask {
     Ask::read(route, tenant, target, HeaderMap::new(), Bytes::from(body), Sharing::Allowed).expect("good JSON")
 }
 
-async fn text(reply: Reply) -> String {
-    let mut bytes = Vec::new();
-    match reply.body {
-        Body::Whole(whole) => bytes.extend_from_slice(&whole),
-        Body::Events(mut events) => {
-            while let Some(Ok(batch)) = events.next().await {
-                batch.iter().for_each(|event| bytes.extend_from_slice(&event.bytes));
-            }
-        }
-    }
-    String::from_utf8(bytes).expect("text")
-}
-
 /// One in fifty questions is put in other words, which takes a pass of the model; a few are streamed.
 async fn worker(chains: [Chain; 2], requests: u64, seed: u64, foreign: Arc<AtomicU64>) {
     let mut random = fastrand::Rng::with_seed(seed);
@@ -83,8 +68,9 @@ async fn worker(chains: [Chain; 2], requests: u64, seed: u64, foreign: Arc<Atomi
         let ask = ask(tenant, words, random.u8(..10) == 0);
         let expected = ask.tenant.hex();
         let reply = chains[random.usize(..2)].run(Arc::new(ask)).await.expect("an answer");
-        assert!(reply.headers.contains_key(kept::HEADER));
-        if !text(reply).await.contains(&expected) {
+        let Said { word, bytes, broken } = read(reply).await;
+        assert!(!broken && ["HIT", "SEMANTIC", "MISS", "STALE"].contains(&&*word), "{word}");
+        if !String::from_utf8_lossy(&bytes).contains(&expected) {
             foreign.fetch_add(1, Ordering::Relaxed);
         }
     }

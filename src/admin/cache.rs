@@ -78,11 +78,9 @@ async fn posted(session: &mut ServerSession) -> Result<Request, String> {
 
 fn queried(query: &str) -> Result<Request, String> {
     let mut request = Request::default();
-    for (name, value) in
-        query.split('&').filter(|pair| !pair.is_empty()).map(|pair| pair.split_once('=').unwrap_or((pair, "")))
-    {
-        let value = percent_encoding::percent_decode_str(value).decode_utf8_lossy().into_owned();
-        match name {
+    for (name, value) in form_urlencoded::parse(query.as_bytes()) {
+        let value = value.into_owned();
+        match &*name {
             "all" => request.all = value != "false",
             "tenant" => request.tenant = Some(value),
             "model" => request.model = Some(value),

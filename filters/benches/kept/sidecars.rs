@@ -6,11 +6,13 @@ use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::StreamExt;
+use outrigger_filters::reply::kept;
 use outrigger_filters::semantic_cache::{Cache, Config, SemanticCache};
 use outrigger_filters::store::{self, Store};
 use outrigger_filters::tenants::Names;
 use outrigger_filters::tokens::Tokenizers;
-use outrigger_filters::{Backend, Chain, Filter};
+use outrigger_filters::{Backend, Body, Chain, Filter, Reply};
 use serde_json::json;
 
 pub struct Redis(Child);
@@ -70,4 +72,29 @@ pub async fn ready(sidecars: &[(Chain, Arc<Cache>)]) {
 /// A figure of both together.
 pub fn sum(sidecars: &[(Chain, Arc<Cache>)], path: &str) -> u64 {
     sidecars.iter().filter_map(|(_, cache)| cache.stats().pointer(path).and_then(serde_json::Value::as_u64)).sum()
+}
+
+/// What a client saw of an answer.
+pub struct Said {
+    /// What `x-cache` says.
+    pub word: String,
+    pub bytes: Vec<u8>,
+    pub broken: bool,
+}
+
+pub async fn read(reply: Reply) -> Said {
+    let word = reply.headers[kept::HEADER].to_str().expect("a word").to_owned();
+    let mut said = Said { word, bytes: Vec::new(), broken: false };
+    match reply.body {
+        Body::Whole(whole) => said.bytes.extend_from_slice(&whole),
+        Body::Events(mut events) => {
+            while let Some(batch) = events.next().await {
+                match batch {
+                    Ok(batch) => batch.iter().for_each(|event| said.bytes.extend_from_slice(&event.bytes)),
+                    Err(_) => said.broken = true,
+                }
+            }
+        }
+    }
+    said
 }

@@ -87,7 +87,7 @@ impl Cache {
         meter: &Meter,
     ) -> Result<Arc<Self>, (String, String)> {
         let rules = Rules::new(config, &names)?;
-        let matching = Arc::new(Matching::new(config.languages.clone(), config.max_entries));
+        let matching = Arc::new(Matching::new(config.max_entries));
         open_meaning(config, &rules, &matching, meter);
         let settings = places::Settings {
             memory_bytes: config.memory_bytes,
@@ -168,7 +168,7 @@ impl Cache {
     }
 
     pub(super) fn text(&self, question: &Question<'_>) -> Option<Matched> {
-        question::text(question.ask).map(|text| Matched::new(text, &self.matching.languages))
+        question::text(question.ask).map(Matched::new)
     }
 
     /// Looks beyond this process's memory, and beyond the very words.
@@ -301,7 +301,6 @@ impl Config {
     fn meaning(&self, model: PathBuf) -> meaning::Settings {
         meaning::Settings {
             model: Some(model),
-            hub: None,
             runtime: self.runtime_path.clone(),
             gate: self.gate_path.clone(),
             threshold: self.threshold,

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
+use super::meaning::fitness::language;
 use crate::models::Models;
 use crate::tenants::Names;
 use crate::{Ask, Tenant};
@@ -62,7 +63,8 @@ pub struct Config {
     pub batch: usize,
     /// How long a question waits to be matched by meaning; then it is a miss.
     pub deadline_ms: u64,
-    /// The languages that the model knows, by their codes of ISO 639-3.
+    /// The languages that the model knows, by their codes of ISO 639-3, or `*` for all. Questions in two of them
+    /// never meet.
     pub languages: Vec<String>,
     /// Whether answers say how similar the question was (`x-cache-similarity`).
     pub similarity_header: bool,
@@ -235,6 +237,10 @@ impl Config {
         }
         if self.max_entry_bytes == 0 || self.memory_bytes < self.max_entry_bytes {
             return wrong("memory_bytes", "it must hold at least one answer of max_entry_bytes");
+        }
+        if let Some(code) = self.languages.iter().find(|code| *code != "*" && language::parse(code).is_none()) {
+            let words = format!("`{code}` is no code of ISO 639-3 that is known, such as `eng` or `deu`");
+            return Some(("languages".to_owned(), words));
         }
         if self.max_entries == 0 || self.queue == 0 || self.batch == 0 {
             return wrong("max_entries", "max_entries, queue and batch must be at least 1");

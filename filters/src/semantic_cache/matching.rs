@@ -9,7 +9,7 @@ use foyer::{Cache as Lru, CacheBuilder};
 
 use super::counts::Miss;
 use super::entry::{Hint, Id, Scope};
-use super::meaning::{self, Far, Meaning, New, Sought, Unfit, Vector};
+use super::meaning::{self, Far, Meaning, New, Sought, Vector};
 use super::places::Listener;
 use super::question::Text;
 
@@ -17,7 +17,6 @@ use super::question::Text;
 pub struct Matched {
     pub text: Text,
     alias: Alias,
-    unfit: Option<Unfit>,
     pub vector: Option<Vector>,
 }
 
@@ -25,19 +24,14 @@ pub struct Matched {
 type Alias = [u8; 32];
 
 impl Matched {
-    pub fn new(text: Text, languages: &[String]) -> Self {
+    pub fn new(text: Text) -> Self {
         let alias = alias(&text.scope, &text.text);
-        let unfit = meaning::fitness(&text.text, languages).err();
-        Matched { text, alias, unfit, vector: None }
+        Matched { text, alias, vector: None }
     }
 
     /// Whether it asks about now.
     pub fn is_volatile(&self) -> bool {
-        self.unfit == Some(Unfit::Volatile)
-    }
-
-    pub fn is_fit(&self) -> bool {
-        self.unfit.is_none()
+        meaning::fitness::asks_about_now(&self.text.text)
     }
 }
 
@@ -56,7 +50,6 @@ pub struct Matching {
     /// What came before the model was there, or was not to be had.
     early: Mutex<Option<Vec<Hint>>>,
     max_entries: usize,
-    pub languages: Vec<String>,
 }
 
 /// An answer to a like question.
@@ -66,10 +59,10 @@ pub struct Near {
 }
 
 impl Matching {
-    pub fn new(languages: Vec<String>, max_entries: usize) -> Self {
+    pub fn new(max_entries: usize) -> Self {
         let aliases = CacheBuilder::new(max_entries).with_shards(16).build();
         let early = Mutex::new(Some(Vec::new()));
-        Matching { aliases, meaning: OnceLock::new(), early, max_entries, languages }
+        Matching { aliases, meaning: OnceLock::new(), early, max_entries }
     }
 
     /// The model is there, or it is known why there is none. Only the first word counts.
@@ -111,9 +104,6 @@ impl Matching {
     /// The answer of a question that means the same.
     pub async fn like(&self, matched: &mut Matched, threshold: f32) -> Result<Near, Miss> {
         let Some(meaning) = self.meaning() else { return Err(Miss::ExactOnly) };
-        if !matched.is_fit() {
-            return Err(Miss::Unfit);
-        }
         match meaning.seek(&matched.text.scope, &matched.text.text, Some(threshold)).await {
             Sought::Near { id, similarity, .. } => Ok(Near { id, similarity }),
             Sought::Far { why, vector } => {
@@ -126,15 +116,12 @@ impl Matching {
     /// Remembers where the answer to a text lies. `then` gets what others need to find it, too.
     pub fn remember(&self, id: Id, matched: Matched, until: u64, era: u64, then: impl FnOnce(Hint) + Send + 'static) {
         self.aliases.insert(matched.alias, id);
-        let fit = matched.is_fit();
         let Matched { text: Text { scope, text }, vector, .. } = matched;
         match self.meaning() {
-            Some(meaning) if fit => meaning.note(New { scope, id, text: text.into(), until, era, vector }, then),
-            _ => {
+            Some(meaning) => meaning.note(New { scope, id, text: text.into(), until, era, vector }, then),
+            None => {
                 let hint = Hint { scope, id, text: text.into(), vector: Box::default(), maker: [0; 16], until, era };
-                if fit {
-                    self.insert(hint.clone());
-                }
+                self.insert(hint.clone());
                 then(hint);
             }
         }
@@ -152,9 +139,7 @@ impl Matching {
 impl Listener for Matching {
     fn hint(&self, hint: Hint) {
         self.aliases.insert(alias(&hint.scope, &hint.text), hint.id);
-        if meaning::fitness(&hint.text, &self.languages).is_ok() {
-            self.insert(hint);
-        }
+        self.insert(hint);
     }
 
     fn gone(&self, scope: &Scope, id: &Id) {

@@ -49,8 +49,6 @@ const BEGINNING_BYTES: usize = 480;
 pub struct Settings {
     /// A folder with `model.onnx` and `tokenizer.json`.
     pub model: Option<PathBuf>,
-    /// The name of a model in a hub. This build fetches none: it is an error where no folder is named.
-    pub hub: Option<String>,
     /// ONNX Runtime's library; by default beside the model, or where `ORT_DYLIB_PATH` or the system has it.
     pub runtime: Option<PathBuf>,
     /// The folder of the gate's model; by default `static` in the model's. Without it every question passes.
@@ -77,7 +75,6 @@ impl Default for Settings {
     fn default() -> Self {
         Settings {
             model: None,
-            hub: None,
             runtime: None,
             gate: None,
             threshold: 0.84,
@@ -97,8 +94,6 @@ impl Default for Settings {
 pub enum Error {
     #[error("no folder with an embedding model is named")]
     NoModel,
-    #[error("this build fetches no models: bring `{0}` into a folder and name that")]
-    Hub(String),
     #[error("`{}` cannot be used as an embedding model: {reason}", file.display())]
     Model { file: PathBuf, reason: String },
     #[error("ONNX Runtime cannot be loaded from `{}`: {reason}", file.display())]
@@ -161,11 +156,7 @@ pub enum Far {
 impl Meaning {
     /// Reads the model and loads the runtime: half a second a session.
     pub fn open(settings: &Settings) -> Result<Arc<Meaning>, Error> {
-        let folder = match (&settings.model, &settings.hub) {
-            (Some(folder), _) => folder.clone(),
-            (None, Some(hub)) => return Err(Error::Hub(hub.clone())),
-            (None, None) => return Err(Error::NoModel),
-        };
+        let folder = settings.model.clone().ok_or(Error::NoModel)?;
         let files = Files::read(&folder)?;
         let environment = runtime::load(settings.runtime.as_deref(), &folder)?;
         let sessions = (0..sessions(settings.sessions)).map(|_| files.open(&folder, &environment));
@@ -205,7 +196,9 @@ impl Meaning {
     /// the settings.
     pub async fn seek(self: &Arc<Self>, scope: &Scope, text: &str, threshold: Option<f32>) -> Sought {
         let sought = self.search(scope, text, threshold.unwrap_or(self.settings.threshold)).await;
-        self.counters.sought(&sought);
+        if let Sought::Far { why: Far::Vetoed(veto), .. } = &sought {
+            self.counters.vetoed(*veto);
+        }
         sought
     }
 
@@ -249,7 +242,10 @@ impl Meaning {
             Embedded::TooLong => return far(Far::Unfit(Unfit::Length)),
             Embedded::Failed => return far(Far::Failed),
         };
-        let found = self.index.nearest(scope, &vector, CANDIDATES, entry::now());
+        let mut found = self.index.nearest(scope, &vector, CANDIDATES, entry::now());
+        if self.settings.languages.len() > 1 {
+            found.retain(|found| fitness::are_in_one_language(asked, &found.text));
+        }
         let candidates: Vec<(&str, f32)> = found.iter().map(|found| (&*found.text, found.cosine)).collect();
         let bounds = decide::Bounds { threshold, budget: decide::BUDGET };
         match decide::choose(asked, &candidates, bounds, self.gate.as_ref()) {
@@ -267,14 +263,14 @@ impl Meaning {
     }
 
     /// Keeps a question in mind, embedding it first where nobody has; `then` gets what others need to keep it, too.
-    /// A text that is not to be matched by meaning is not kept, and neither is one for which there is no room.
+    /// A text that is not to be matched by meaning is not kept, and neither is one for which there is no room: its
+    /// hint has no vector.
     pub fn note(self: &Arc<Self>, new: New, then: impl FnOnce(Hint) + Send + 'static) {
-        if fitness(&new.text, &self.settings.languages).is_err() {
-            return;
-        }
         let New { scope, id, text, until, era, vector } = new;
+        let fit = fitness(&text, &self.settings.languages).is_ok();
         let hint = Hint { scope, id, text, vector: Box::default(), maker: self.fingerprint, until, era };
         match vector {
+            _ if !fit => then(hint),
             Some(vector) => then(self.keep(hint, &vector)),
             None => self.embed_later(hint, then),
         }
@@ -296,9 +292,10 @@ impl Meaning {
     fn embed_later(self: &Arc<Self>, hint: Hint, then: impl FnOnce(Hint) + Send + 'static) {
         let (meaning, text) = (self.clone(), hint.text.clone());
         let kept = self.pool.later(text, move |embedded| {
-            if let Embedded::Vector(vector) = embedded {
-                then(meaning.keep(hint, &vector));
-            }
+            then(match embedded {
+                Embedded::Vector(vector) => meaning.keep(hint, &vector),
+                Embedded::TooLong | Embedded::Failed => hint,
+            });
         });
         if kept.is_err() {
             self.counters.dropped.fetch_add(1, Relaxed);

@@ -45,7 +45,8 @@ impl Draft {
         match self.unkept(&reply) {
             None => {
                 let head = Head { status: reply.status, form: Spoken::of(&reply), headers: headers(&reply.headers) };
-                reply.watched(Box::new(Recorder { draft: self, head, events: Vec::new(), bytes: 0 }))
+                let tape = Tape::new(self.cache.max_entry_bytes);
+                reply.watched(Box::new(Recorder { draft: self, head, tape }))
             }
             Some(why) => {
                 self.cache.counts.unkept(why);
@@ -95,50 +96,70 @@ struct Head {
     headers: Vec<(Box<str>, Bytes)>,
 }
 
-struct Recorder {
-    draft: Draft,
-    head: Head,
+/// An answer's events as they go by, as long as they are not too many bytes.
+pub struct Tape {
     events: Vec<Event>,
     bytes: usize,
+    most: usize,
 }
 
-impl Watch for Recorder {
-    fn event(&mut self, event: &Event) {
+impl Tape {
+    pub fn new(most: usize) -> Self {
+        Tape { events: Vec::new(), bytes: 0, most }
+    }
+
+    pub fn push(&mut self, event: &Event) {
         self.bytes = self.bytes.saturating_add(event.bytes.len());
-        if self.bytes > self.draft.cache.max_entry_bytes {
+        if self.bytes > self.most {
             self.events = Vec::new();
         } else {
             self.events.push(event.clone());
         }
     }
 
+    /// All of it, if it was not too much.
+    pub fn events(&self) -> Option<&[Event]> {
+        (self.bytes <= self.most).then_some(&self.events)
+    }
+}
+
+struct Recorder {
+    draft: Draft,
+    head: Head,
+    tape: Tape,
+}
+
+impl Watch for Recorder {
+    fn event(&mut self, event: &Event) {
+        self.tape.push(event);
+    }
+
     fn end(self: Box<Self>, end: &End) {
         let cache = self.draft.cache.clone();
-        match (end, self.bytes > cache.max_entry_bytes) {
-            (End::Complete, false) => match self.into_entry() {
-                Ok((entry, matched)) => cache.keep(entry, matched),
-                Err(why) => cache.counts.unkept(why),
-            },
-            (End::Complete, true) => cache.counts.unkept(Unkept::TooLarge),
-            _ => cache.counts.unkept(Unkept::Broken),
+        let kept = if *end == End::Complete { self.into_entry() } else { Err(Unkept::Broken) };
+        match kept {
+            Ok((entry, matched)) => cache.keep(entry, matched),
+            Err(why) => cache.counts.unkept(why),
         }
     }
 }
 
 impl Recorder {
     fn into_entry(self) -> Result<(Entry, Option<Matched>), Unkept> {
-        let ended = self.ended().ok_or(Unkept::Unfinished)?;
-        let Recorder { draft, head, events, bytes } = self;
+        let Recorder { draft, head, tape } = self;
+        let events = tape.events().ok_or(Unkept::TooLarge)?;
+        let ended = ended(draft.ask.route, head.form, events).ok_or(Unkept::Unfinished)?;
         let ask = &draft.ask;
         if ended.cut_off && ask.question.max_tokens.is_none() {
             return Err(Unkept::Unfinished);
         }
+        let volatile = draft.matched.as_ref().is_some_and(Matched::is_volatile);
         // Only a whole answer in words may stand for another question's.
         let matched = draft.matched.filter(|_| !ended.calls_tools && !ended.cut_off);
-        let made = made(ask, &events, draft.begun, &draft.cache);
-        let mut body = BytesMut::with_capacity(bytes);
+        let made = made(ask, events, draft.begun, &draft.cache);
+        let mut body = BytesMut::with_capacity(tape.bytes);
         let mut ends = Vec::with_capacity(if head.form == Spoken::Stream { events.len() } else { 0 });
-        for event in &events {
+        for event in events {
             body.extend_from_slice(&event.bytes);
             if head.form == Spoken::Stream {
                 ends.push(u32::try_from(body.len()).map_err(|_| Unkept::TooLarge)?);
@@ -148,7 +169,6 @@ impl Recorder {
             Spoken::Whole => Form::Whole,
             Spoken::Stream => Form::Events { ends, usage: question::wants_usage(ask) },
         };
-        let volatile = matched.as_ref().is_some_and(|matched| matched.is_volatile());
         let fresh = if volatile { draft.rule.volatile_ttl } else { draft.rule.ttl };
         let entry = Entry {
             id: draft.id,
@@ -170,21 +190,17 @@ impl Recorder {
         };
         Ok((entry, matched))
     }
+}
 
-    fn ended(&self) -> Option<Ended> {
-        let route = self.draft.ask.route;
-        if self.head.form == Spoken::Stream {
-            let events = || self.events.iter().map(|event| &event.bytes[..]);
-            let last = self.events.iter().any(|event| event.kind == Kind::Last);
-            return ended::stream(route, events()).filter(|_| last);
-        }
-        match &self.events[..] {
-            [whole] => ended::whole(route, &whole.bytes),
-            pieces => {
-                let pieces: Vec<_> = pieces.iter().map(|event| &event.bytes[..]).collect();
-                ended::whole(route, &pieces.concat())
-            }
-        }
+fn ended(route: Route, form: Spoken, events: &[Event]) -> Option<Ended> {
+    let pieces = events.iter().map(|event| &event.bytes[..]);
+    if form == Spoken::Stream {
+        let last = events.iter().any(|event| event.kind == Kind::Last);
+        return ended::stream(route, pieces).filter(|_| last);
+    }
+    match events {
+        [whole] => ended::whole(route, &whole.bytes),
+        _ => ended::whole(route, &pieces.collect::<Vec<_>>().concat()),
     }
 }
 

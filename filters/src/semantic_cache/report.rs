@@ -95,7 +95,7 @@ impl Cache {
     /// Makes answers invisible, here and in every sidecar that shares the Redis.
     pub async fn purge(&self, request: &Request) -> Result<Value, Unclear> {
         let purged = self.places.purge(self.what(request)?).await;
-        Ok(json!({ "purged_here": purged.here, "everywhere": purged.everywhere }))
+        Ok(json!({ "purged_here": purged.here, "everywhere": purged.everywhere, "lasting": purged.lasting }))
     }
 
     fn what(&self, request: &Request) -> Result<Purge, Unclear> {

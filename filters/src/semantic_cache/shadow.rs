@@ -8,6 +8,7 @@ use super::cache::Cache;
 use super::convert;
 use super::counts::Shadow;
 use super::entry::{Entry, Form};
+use super::record::Tape;
 use super::replay;
 use crate::ask::{Ask, Route};
 use crate::reply::{Body, Event};
@@ -22,7 +23,8 @@ pub fn compare(cache: &Arc<Cache>, ask: &Arc<Ask>, would: Arc<Entry>, reply: Rep
         cache.counts.shadow(Shadow::Unknown);
         return reply;
     }
-    let watch = Comparison { cache: cache.clone(), route: ask.route, would, events: Vec::new(), bytes: 0 };
+    let tape = Tape::new(cache.max_entry_bytes);
+    let watch = Comparison { cache: cache.clone(), route: ask.route, would, tape };
     reply.watched(Box::new(watch))
 }
 
@@ -30,28 +32,26 @@ struct Comparison {
     cache: Arc<Cache>,
     route: Route,
     would: Arc<Entry>,
-    events: Vec<Event>,
-    bytes: usize,
+    tape: Tape,
 }
 
 impl Watch for Comparison {
     fn event(&mut self, event: &Event) {
-        self.bytes = self.bytes.saturating_add(event.bytes.len());
-        if self.bytes <= self.cache.max_entry_bytes {
-            self.events.push(event.clone());
-        }
+        self.tape.push(event);
     }
 
     fn end(self: Box<Self>, end: &End) {
-        let whole = *end == End::Complete && self.bytes <= self.cache.max_entry_bytes;
-        let said = whole.then(|| text(self.route, &self.events)).flatten();
+        let whole = self.tape.events().filter(|_| *end == End::Complete);
+        let said = whole.and_then(|events| text(self.route, events));
         let (Some(said), Some(kept)) = (said, kept_text(&self.would)) else {
             return self.cache.counts.shadow(Shadow::Unknown);
         };
         if said.trim() == kept.trim() {
             return self.cache.counts.shadow(Shadow::Agreed);
         }
-        let Some(meaning) = self.cache.matching.meaning().cloned() else { return };
+        let Some(meaning) = self.cache.matching.meaning().cloned() else {
+            return self.cache.counts.shadow(Shadow::Unknown);
+        };
         #[expect(clippy::disallowed_methods, reason = "one comparison, bounded by the embedder's own deadline")]
         tokio::spawn(async move {
             let outcome = match meaning.similarity(&said, &kept).await {

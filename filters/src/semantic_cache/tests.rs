@@ -364,6 +364,21 @@ async fn settings_of_one_tenant_or_model_are_its_own() {
     }
 }
 
+/// Whether a question was about now used to be forgotten where its answer was cut off or called a tool.
+#[tokio::test(start_paused = true)]
+async fn an_answer_about_now_is_soon_asked_for_anew_however_it_ended() {
+    let cut = r#"{"choices":[{"index":0,"message":{"content":"Su"},"finish_reason":"length"}]}"#;
+    let now = chat("What is the weather in Rome today?", r#","max_tokens":1"#);
+    for (answer, body) in [(ANSWER, chat("What is the weather in Rome today?", "")), (cut, now)] {
+        let house = house(r#"{"stale_if_error_secs":0}"#, [whole(answer)]);
+        house.ask(&body).await;
+        advance(Duration::from_secs(59)).await;
+        assert_eq!(house.word(&body).await, "HIT");
+        advance(Duration::from_secs(2)).await;
+        assert_eq!(house.word(&body).await, "MISS", "{answer}");
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn an_answer_larger_than_the_bound_goes_by_and_is_not_kept() {
     let house = house(r#"{"max_entry_bytes":100}"#, [whole(ANSWER)]);
@@ -378,6 +393,7 @@ fn wrong_settings_are_told() {
         (r#"{"memory_bytes":10}"#, "memory_bytes"),
         (r#"{"disk_path":"/tmp/x","disk_bytes":1}"#, "disk_bytes"),
         (r#"{"model_path":"/nowhere"}"#, "model_path"),
+        (r#"{"languages":["en"]}"#, "languages"),
     ] {
         let config: Config = serde_json::from_str(settings).unwrap();
         assert_eq!(config.contradiction().map(|(key, _)| key).as_deref(), Some(key), "{settings}");

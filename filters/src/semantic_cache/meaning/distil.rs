@@ -8,6 +8,8 @@ mod principal;
 
 use std::path::Path;
 
+use safetensors::tensor::{Dtype, SafeTensorError, TensorView};
+
 use super::Error;
 use super::embedder::{Embed, Files};
 use super::runtime;
@@ -28,7 +30,8 @@ pub fn distil(folder: &Path, runtime: Option<&Path>) -> Result<(), Error> {
     let vectors = embed(&open, &tokens).map_err(failed)?;
     let vectors = principal::components(&vectors, DIMENSIONS);
     let (numbers, weights) = quantise(&vectors, &tokens);
-    write(folder, &safetensors(&numbers, &weights)).map_err(|error| failed(error.to_string()))
+    let table = table(&numbers, &weights).map_err(|error| failed(error.to_string()))?;
+    write(folder, &table).map_err(|error| failed(error.to_string()))
 }
 
 fn write(folder: &Path, table: &[u8]) -> std::io::Result<()> {
@@ -98,16 +101,10 @@ fn quantise(vectors: &[Vec<f32>], tokens: &[String]) -> (Vec<i8>, Vec<f32>) {
     (numbers, weights)
 }
 
-/// The length of the head, the head, the bytes.
-fn safetensors(numbers: &[i8], weights: &[f32]) -> Vec<u8> {
-    let (rows, end) = (weights.len(), numbers.len() + weights.len() * 4);
-    let head = format!(
-        r#"{{"embeddings":{{"dtype":"I8","shape":[{rows},{DIMENSIONS}],"data_offsets":[0,{0}]}},"weights":{{"dtype":"F32","shape":[{rows}],"data_offsets":[{0},{end}]}}}}"#,
-        numbers.len()
-    );
-    let mut bytes = (head.len() as u64).to_le_bytes().to_vec();
-    bytes.extend(head.as_bytes());
-    bytes.extend(numbers.iter().map(|number| number.cast_unsigned()));
-    bytes.extend(weights.iter().flat_map(|weight| weight.to_le_bytes()));
-    bytes
+fn table(numbers: &[i8], weights: &[f32]) -> Result<Vec<u8>, SafeTensorError> {
+    let numbers: Vec<u8> = numbers.iter().map(|number| number.cast_unsigned()).collect();
+    let bytes: Vec<u8> = weights.iter().flat_map(|weight| weight.to_le_bytes()).collect();
+    let embeddings = TensorView::new(Dtype::I8, vec![weights.len(), DIMENSIONS], &numbers)?;
+    let weights = TensorView::new(Dtype::F32, vec![weights.len()], &bytes)?;
+    safetensors::serialize([("embeddings", embeddings), ("weights", weights)], None)
 }

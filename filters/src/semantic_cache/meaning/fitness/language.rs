@@ -12,51 +12,6 @@ const ENGLISH: &[&str] = &[
     "does", "of", "and", "would", "should", "could", "have", "tell", "need", "i'm", "it's", "don't",
 ];
 
-/// Codes of two letters, as most people write them. Those of three are whatlang's own.
-const CODES: &[(&str, Lang)] = &[
-    ("ar", Lang::Ara),
-    ("bg", Lang::Bul),
-    ("bn", Lang::Ben),
-    ("ca", Lang::Cat),
-    ("cs", Lang::Ces),
-    ("da", Lang::Dan),
-    ("de", Lang::Deu),
-    ("el", Lang::Ell),
-    ("en", Lang::Eng),
-    ("es", Lang::Spa),
-    ("et", Lang::Est),
-    ("fa", Lang::Pes),
-    ("fi", Lang::Fin),
-    ("fr", Lang::Fra),
-    ("he", Lang::Heb),
-    ("hi", Lang::Hin),
-    ("hr", Lang::Hrv),
-    ("hu", Lang::Hun),
-    ("id", Lang::Ind),
-    ("it", Lang::Ita),
-    ("ja", Lang::Jpn),
-    ("ko", Lang::Kor),
-    ("lt", Lang::Lit),
-    ("lv", Lang::Lav),
-    ("nb", Lang::Nob),
-    ("nl", Lang::Nld),
-    ("no", Lang::Nob),
-    ("pl", Lang::Pol),
-    ("pt", Lang::Por),
-    ("ro", Lang::Ron),
-    ("ru", Lang::Rus),
-    ("sk", Lang::Slk),
-    ("sl", Lang::Slv),
-    ("sr", Lang::Srp),
-    ("sv", Lang::Swe),
-    ("th", Lang::Tha),
-    ("tr", Lang::Tur),
-    ("uk", Lang::Ukr),
-    ("ur", Lang::Urd),
-    ("vi", Lang::Vie),
-    ("zh", Lang::Cmn),
-];
-
 /// Whether it is in one of the languages, or may be. A short text in Latin letters gets the benefit of the doubt.
 pub fn is_known(text: &str, languages: &[String]) -> bool {
     if languages.iter().any(|language| language == "*") {
@@ -85,8 +40,30 @@ fn is_plainly_english(text: &str) -> bool {
     text.is_ascii() && text.split(' ').filter(is_word).nth(1).is_some()
 }
 
-/// The language that a code of ISO 639 names.
+/// Whether two texts are in the same language, as far as anybody can tell.
+pub fn are_in_one(one: &str, other: &str) -> bool {
+    whatlang::detect_lang(one) == whatlang::detect_lang(other)
+}
+
+/// The language that a code of ISO 639-3 names.
 pub fn parse(code: &str) -> Option<Lang> {
-    let two = CODES.iter().find(|(two, _)| *two == code).map(|(_, lang)| *lang);
-    two.or_else(|| Lang::from_code(code))
+    Lang::from_code(code)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_question_never_meets_one_in_another_language() {
+        let [english, again, german] = [
+            "How do I reset the password of my account?",
+            "How can I reset the password of my account?",
+            "Wie kann ich das Passwort meines Kontos zurücksetzen?",
+        ];
+        assert!(are_in_one(english, again) && !are_in_one(english, german));
+        let both = ["eng".to_owned(), "deu".to_owned()];
+        assert!(is_known(german, &both) && is_known(english, &both) && !is_known(german, &both[..1]));
+        assert!(parse("eng").is_some() && parse("en").is_none());
+    }
 }

@@ -61,8 +61,10 @@ fn a_full_queue_takes_no_more_until_somebody_gives_up() {
     assert_eq!(ask(&pool, "fourth").err(), Some(Full));
     drop(second);
     assert!(ask(&pool, "fourth").is_ok(), "nobody waits for the second any more");
-    (0..2).for_each(|_| pool.later("kept".into(), |_| {}).expect("these have places of their own"));
-    assert_eq!(pool.later("kept".into(), |_| {}), Err(Full));
+    (0..2 * LATER).for_each(|_| pool.later("kept".into(), |_| {}).expect("these have places of their own"));
+    let (tell, told) = mpsc::channel();
+    assert_eq!(pool.later("kept".into(), move |embedded| tell.send(embedded).expect("heard")), Err(Full));
+    assert_eq!(told.try_recv(), Ok(Embedded::Failed), "whoever finds no room is told, and loses nothing else");
 }
 
 #[test]
