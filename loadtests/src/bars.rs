@@ -5,13 +5,16 @@
 //! Every body is unique unless a scenario is about equal ones, and every answer is checked.
 
 mod aborts;
+mod arrivals;
 mod constant_rate;
 mod cost;
+mod failover;
 mod herd;
 mod latencies;
 mod limit;
 mod memory;
 mod open;
+mod overload;
 mod report;
 mod rounds;
 mod slow_reader;
@@ -51,6 +54,10 @@ enum Scenario {
     SlowReader(slow_reader::Options),
     /// Heads that never end: when they are cut off, and what a good client feels of them.
     Slowloris(slowloris::Options),
+    /// More than the backend can do: goodput, refusals, and how soon all is well again.
+    Overload(overload::Options),
+    /// Backends that die: what clients see of it.
+    Failover(failover::Options),
     /// Resident memory, now.
     Memory(memory::Options),
 }
@@ -66,6 +73,8 @@ pub async fn run(options: Options) -> anyhow::Result<bool> {
         Scenario::Aborts(options) => aborts::run(&options).await,
         Scenario::SlowReader(options) => slow_reader::run(&options).await,
         Scenario::Slowloris(options) => slowloris::run(&options).await,
+        Scenario::Overload(options) => overload::run(&options).await,
+        Scenario::Failover(options) => failover::run(&options).await,
         Scenario::Memory(options) => memory::run(&options),
     }?;
     print(&report)?;

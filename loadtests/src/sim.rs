@@ -11,6 +11,7 @@ mod control_routes;
 mod controls;
 mod embeddings;
 mod ending;
+mod engine_metrics;
 mod generate;
 mod json_text;
 mod ledger;
@@ -25,6 +26,7 @@ mod server;
 mod service;
 mod shape;
 mod simulator;
+mod slots;
 mod tls;
 mod tools;
 

@@ -68,3 +68,37 @@ fn a_herd_counts_the_generations_that_it_started() {
     let shared = bars(&herd);
     assert_eq!(shared.status.code(), Some(1), "three are not one: {}", text(&shared));
 }
+
+#[test]
+fn an_overload_finds_the_peak_and_a_bare_server_does_not_hold_it() {
+    let simulator = Simulator::start(&[]);
+    let target = format!("direct={}", simulator.url);
+    let short = ["--slots", "4", "--calibrate", "0.5,1", "--calibrate-seconds", "1", "--seconds", "3"];
+    let quick = ["--after-seconds", "1", "--ttft-ms", "10", "--gap-ms", "10", "--patience-ms", "200"];
+    let run = |bars_held: &[&str]| {
+        let overload = ["overload", "--target", &target, "--sim", &simulator.url];
+        bars(&[&overload[..], &short, &quick, bars_held].concat())
+    };
+    let held = run(&["--min-goodput-ratio", "direct=0.9"]);
+    assert_eq!(held.status.code(), Some(1), "a queue without an end serves nobody in time: {}", text(&held));
+    assert!(text(&held).contains("MISSED: goodput of its peak"), "{}", text(&held));
+    let told = run(&[]);
+    assert!(text(&told).contains("goodput/s at 4x"), "{}", text(&told));
+}
+
+#[test]
+fn a_death_is_seen_by_those_who_ask_the_dead_and_by_nobody_else() {
+    let (lives, dies) = (Simulator::start(&[]), Simulator::start(&[]));
+    let backend = format!("dies={},{}", dies.url, dies.process_id());
+    let short = ["--deaths", "1", "--before-seconds", "1", "--down-seconds", "0.5", "--up-seconds", "1.5"];
+    let binary = ["--settle-seconds", "0.6", "--sim-binary", env!("CARGO_BIN_EXE_outrigger-sim")];
+    let run = |target: &str, backend: &str| {
+        let failover = ["failover", "--target", target, "--backend", backend, "--max-errors", "proxy=3"];
+        bars(&[&failover[..], &short, &binary].concat())
+    };
+    let well = run(&format!("proxy={}", lives.url), &backend);
+    assert!(well.status.success(), "nobody asked the dead one: {}", text(&well));
+    // It came back only for that run; without a process the scenario starts one of its own.
+    let ill = run(&format!("proxy={}", dies.url), &format!("dies={}", dies.url));
+    assert!(text(&ill).contains("MISSED: errors in the worst death"), "{}", text(&ill));
+}

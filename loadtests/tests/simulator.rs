@@ -12,3 +12,5 @@ mod protocols;
 mod refusals;
 #[path = "simulator/shapes.rs"]
 mod shapes;
+#[path = "simulator/slots.rs"]
+mod slots;

@@ -61,6 +61,11 @@ impl Limit {
         let median = rounds.median(metric, place(targets, &self.target)?);
         Ok(Bar::at_most(format!("{metric}: {}", self.target), median, self.value))
     }
+
+    pub fn at_least(&self, rounds: &Rounds, metric: &str, targets: &[Target]) -> anyhow::Result<Bar> {
+        let median = rounds.median(metric, place(targets, &self.target)?);
+        Ok(Bar::at_least(format!("{metric}: {}", self.target), median, self.value))
+    }
 }
 
 #[cfg(test)]

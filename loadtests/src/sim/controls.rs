@@ -18,6 +18,9 @@ pub struct Controls {
     /// Milliseconds from one token to the next; for `slow_body`, from one piece to the next.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub gap_ms: Option<Milliseconds>,
+    /// Generations at once, as the flag; for `/sim/config` only, because it is not one request's affair.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub slots: Option<u64>,
     /// Where the answer ends by itself; `max_tokens` still cuts it short.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tokens: Option<u64>,
@@ -49,6 +52,7 @@ impl Controls {
         Controls {
             ttft_ms: self.ttft_ms.or(defaults.ttft_ms),
             gap_ms: self.gap_ms.or(defaults.gap_ms),
+            slots: self.slots,
             tokens: self.tokens.or(defaults.tokens),
             reply_bytes: self.reply_bytes.or(defaults.reply_bytes),
             late_head: self.late_head.or(defaults.late_head),

@@ -38,7 +38,7 @@ pub async fn answer(
         Err(problem) => return Ok(problem.into_response()),
     };
     let start = Instant::now();
-    let job = match Job::settle(simulator, route, &head.headers, &body) {
+    let job = match Job::settle(simulator, route, &head.headers, &body, start) {
         Ok(job) => job,
         Err(Refusal { problem, delay }) => {
             if !delay.is_zero() {
@@ -47,7 +47,7 @@ pub async fn answer(
             return Ok(problem.into_response());
         }
     };
-    job.run(start).await
+    job.run().await
 }
 
 /// A generation on the books, and all that shapes it.
@@ -60,7 +60,7 @@ struct Job {
     fault: Fault,
     at: u64,
     late_head: bool,
-    ttft: Duration,
+    pace: Pace,
     gap: Duration,
 }
 
@@ -77,12 +77,15 @@ impl From<Problem> for Refusal {
 }
 
 impl Job {
-    async fn run(mut self, start: Instant) -> Result<Response<ReplyBody>, Cut> {
-        let mut pace = Pace::new(start, self.ttft, self.gap);
+    async fn run(mut self) -> Result<Response<ReplyBody>, Cut> {
         match self.fault {
-            Fault::StallBefore => std::future::pending().await,
+            Fault::StallBefore => {
+                // It takes its turn, and holds it for as long as the client stays.
+                self.pace.due_at(0).await;
+                std::future::pending().await
+            }
             Fault::CutBefore => {
-                pace.due_at(0).await;
+                self.pace.due_at(0).await;
                 self.generation.fail();
                 return Err(Cut);
             }
@@ -92,16 +95,16 @@ impl Job {
         let mut response = match self.form {
             Form::Stream => {
                 if self.late_head {
-                    pace.due_at(0).await;
+                    self.pace.due_at(0).await;
                 }
-                self.stream(pace)
+                self.stream()
             }
             Form::Json => {
                 let last = match self.fault {
                     Fault::SlowBody => 0,
                     _ => self.script.tokens.saturating_sub(1),
                 };
-                pace.due_at(last).await;
+                self.pace.due_at(last).await;
                 self.json()
             }
         };
@@ -109,9 +112,9 @@ impl Job {
         Ok(response)
     }
 
-    fn stream(self, pace: Pace) -> Response<ReplyBody> {
+    fn stream(self) -> Response<ReplyBody> {
         let plan = Plan { fault: self.fault, at: self.at };
-        let stream = TokenStream::new(self.script, self.generation, pace, plan);
+        let stream = TokenStream::new(self.script, self.generation, self.pace, plan);
         let mut response = Response::new(ReplyBody::Stream(Box::new(stream)));
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream; charset=utf-8"));

@@ -33,6 +33,10 @@ pub struct Options {
     #[arg(long, default_value = "16", value_name = "COUNT", value_parser = clap::value_parser!(u64).range(1..=MOST_TOKENS))]
     pub tokens: u64,
 
+    /// Generations at once; the others wait before their first token, in the order in which they came. 0 is no bound.
+    #[arg(long, default_value = "0", value_name = "COUNT")]
+    pub slots: u64,
+
     /// A model listed under /v1/models; repeat it for more. Generations answer to any model name.
     #[arg(long = "model", default_value = "sim", value_name = "NAME")]
     pub models: Vec<String>,

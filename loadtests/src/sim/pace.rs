@@ -2,23 +2,32 @@
 //!
 //! Due times are counted from the start and not from the last token, so that the rate holds where a
 //! gap is finer than the timer's millisecond: what has fallen due together goes out together.
+//! Where the generation has to wait for a slot, it starts when it has one, and holds it to its end.
 
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use tokio::time::{Instant, Sleep, sleep_until};
+
+use super::slots::Turn;
 
 pub struct Pace {
     start: Instant,
     first: Duration,
     gap: Duration,
     sleep: Option<Pin<Box<Sleep>>>,
+    turn: Option<Turn>,
 }
 
 impl Pace {
     pub fn new(start: Instant, first: Duration, gap: Duration) -> Pace {
-        Pace { start, first, gap, sleep: None }
+        Pace { start, first, gap, sleep: None, turn: None }
+    }
+
+    /// Of a generation that starts when its turn comes.
+    pub fn in_turn(self, turn: Turn) -> Pace {
+        Pace { turn: Some(turn), ..self }
     }
 
     pub fn is_immediate(&self) -> bool {
@@ -32,6 +41,10 @@ impl Pace {
 
     /// Ready once token `index` is due.
     pub fn poll_due(&mut self, index: u64, context: &mut Context<'_>) -> Poll<()> {
+        if let Some(turn) = self.turn.as_mut().filter(|turn| !turn.has_come()) {
+            ready!(turn.poll(context));
+            self.start = Instant::now();
+        }
         if self.is_immediate() {
             return Poll::Ready(());
         }

@@ -10,13 +10,16 @@ use super::ending::Cut;
 use super::problem::{Problem, json_response};
 use super::question::Route;
 use super::simulator::Simulator;
-use super::{control_routes, generate, models};
+use super::{control_routes, engine_metrics, generate, models};
 
 /// Answers one request; an error abandons the connection, or in HTTP/2 the stream.
 pub async fn answer(simulator: Arc<Simulator>, request: Request<Incoming>) -> Result<Response<ReplyBody>, Cut> {
     let path = request.uri().path();
     if path.starts_with("/sim/") {
         return Ok(control_routes::answer(&simulator, request).await.unwrap_or_else(Problem::into_response));
+    }
+    if path == "/metrics" && request.method() == Method::GET {
+        return Ok(engine_metrics::answer(&simulator));
     }
     simulator.ledger.request();
     if let Some(route) = Route::from_path(path) {

@@ -8,11 +8,15 @@ use super::controls::Controls;
 use super::ledger::Ledger;
 use super::milliseconds::Milliseconds;
 use super::options::Options;
+use super::slots::Slots;
 
 pub struct Simulator {
     pub clock: Clock,
     pub ledger: Arc<Ledger>,
     pub models: Vec<String>,
+    pub slots: Arc<Slots>,
+    /// Of the command line.
+    slot_count: u64,
     ttft: Milliseconds,
     gap: Milliseconds,
     tokens: u64,
@@ -26,6 +30,8 @@ impl Simulator {
             clock,
             ledger: Ledger::new(clock),
             models: options.models.clone(),
+            slots: Slots::new(options.slots),
+            slot_count: options.slots,
             ttft: options.ttft_ms,
             gap: options.gap_ms,
             tokens: options.tokens,
@@ -34,6 +40,7 @@ impl Simulator {
     }
 
     pub fn configure(&self, controls: Controls) {
+        self.slots.resize(controls.slots.unwrap_or(self.slot_count));
         *self.configured.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(controls);
     }
 

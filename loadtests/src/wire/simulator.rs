@@ -7,6 +7,7 @@ use std::time::Duration;
 use anyhow::Context;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
+use serde_json::Value;
 use tokio::time::{Instant, sleep};
 
 use super::connection::Connection;
@@ -59,6 +60,16 @@ impl Simulator {
 
     pub async fn log(&mut self) -> anyhow::Result<Vec<Entry>> {
         self.get("/sim/log").await
+    }
+
+    /// Sets what later requests do that say nothing else; `{}` takes it back.
+    pub async fn configure(&mut self, controls: &Value) -> anyhow::Result<()> {
+        let body = controls.to_string();
+        let length = body.len();
+        let request = format!("POST /sim/config HTTP/1.1\r\nhost: simulator\r\ncontent-length: {length}\r\n\r\n{body}");
+        let (status, _) = self.connection.exchange(request.as_bytes(), &mut self.answer).await?;
+        anyhow::ensure!(status == 200, "the simulator answers {status}: {}", String::from_utf8_lossy(&self.answer));
+        Ok(())
     }
 
     /// By the quickest of many round trips.

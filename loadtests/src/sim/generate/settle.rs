@@ -4,11 +4,13 @@ use bytes::Bytes;
 use http::header::HeaderMap;
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
+use tokio::time::Instant;
 
 use super::{Job, Refusal};
 use crate::sim::controls::{Controls, Form};
 use crate::sim::embeddings::Vectors;
 use crate::sim::json_text::quoted;
+use crate::sim::pace::Pace;
 use crate::sim::problem::Problem;
 use crate::sim::question::{Question, Route};
 use crate::sim::script::{Finish, MOST_TOKENS, Script, tokens_in_bytes};
@@ -24,6 +26,7 @@ impl Job {
         route: Route,
         headers: &HeaderMap,
         body: &Bytes,
+        start: Instant,
     ) -> Result<Job, Refusal> {
         let mut question = Question::read(route, body)?;
         let form = if question.streams(route) { Form::Stream } else { Form::Json };
@@ -39,6 +42,7 @@ impl Job {
             _ => None,
         };
         let echo = controls.echo.unwrap_or(false).then(|| echo(simulator, headers, body));
+        let gap = simulator.gap(&controls);
         let generation = simulator.ledger.start(route.path());
         let script = Script { echo, ..script(simulator, route, &question, &controls, generation.number()) };
         Ok(Job {
@@ -49,14 +53,17 @@ impl Job {
             fault: controls.fault.unwrap_or_default(),
             at: controls.at.unwrap_or(1),
             late_head: controls.late_head.unwrap_or(false),
-            ttft: simulator.ttft(&controls),
-            gap: simulator.gap(&controls),
+            pace: Pace::new(start, simulator.ttft(&controls), gap).in_turn(simulator.slots.queue()),
+            gap,
         })
     }
 }
 
 /// Refuses what can be said but not be done.
 fn check(controls: &Controls, form: Form, limit: Option<u64>) -> Result<(), Problem> {
+    if controls.slots.is_some() {
+        return Err(Problem::bad_request("sim.slots can be set by /sim/config only."));
+    }
     let fault = controls.fault.unwrap_or_default();
     if fault.impossible_form() == Some(form) {
         let form = if form == Form::Json { "JSON" } else { "stream" };
