@@ -1,5 +1,6 @@
 //! The operator's side: alive, ready, healthy, metrics, limits, kept answers. On a port of its own.
 
+mod backends;
 mod cache;
 
 use std::sync::Arc;
@@ -7,6 +8,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use http::{Response, StatusCode, header};
+use outrigger_filters::breaker::Fleet;
 use outrigger_filters::semantic_cache::Cache;
 use outrigger_filters::store::Health;
 use pingora::apps::ServerApp as _;
@@ -26,6 +28,7 @@ pub struct Admin {
     pub readiness: Readiness,
     pub limits: Limits,
     pub cache: Arc<Cache>,
+    pub fleet: Arc<Fleet>,
 }
 
 /// The admin port as a service that outlives the clients' port: Pingora closes its own listeners as
@@ -65,9 +68,13 @@ impl ServeHttp for Admin {
         if let Some(answer) = self.change(&path, session).await {
             return answer;
         }
+        if let Some(answer) = self.order(&path, session) {
+            return answer;
+        }
         let head = session.req_header();
         if !matches!(head.method.as_str(), "GET" | "HEAD") {
-            let words = "Only GET is answered here; kept answers are invalidated with POST /api/cache/purge.";
+            let words =
+                "Only GET is answered here, but for POST /api/cache/purge and POST /api/backends/{name}/{order}.";
             return json_answer(StatusCode::METHOD_NOT_ALLOWED, &error(words));
         }
         match path.as_str() {
@@ -78,8 +85,9 @@ impl ServeHttp for Admin {
                     json_answer(StatusCode::SERVICE_UNAVAILABLE, &json!({ "status": "not ready", "why": why }))
                 }
             },
-            "/healthz" => json_answer(StatusCode::OK, &self.health()),
+            "/healthz" => self.health(),
             "/metrics" => self.metrics(),
+            "/api/backends" => self.backends(None),
             "/api/limits" => self.limits(None).await,
             "/api/cache/stats" | "/api/kv-cache/stats" => json_answer(StatusCode::OK, &self.cache.stats()),
             other => self.of_one(other).await,
@@ -87,22 +95,24 @@ impl ServeHttp for Admin {
     }
 }
 
-const NOTHING_HERE: &str = "Nothing is here; try /livez, /readyz, /healthz, /metrics, /api/limits, \
-    /api/limits/{tenant}, /api/cache/stats or /api/cache/entries/{key}.";
+const NOTHING_HERE: &str = "Nothing is here; try /livez, /readyz, /healthz, /metrics, /api/backends, \
+    /api/backends/{name}, /api/limits, /api/limits/{tenant}, /api/cache/stats or /api/cache/entries/{key}.";
 
 impl Admin {
     /// One thing of many, by its name.
     async fn of_one(&self, path: &str) -> Response<Vec<u8>> {
         let of = |prefix| path.strip_prefix(prefix).filter(|name: &&str| !name.is_empty());
-        match (of("/api/limits/"), of("/api/cache/entries/")) {
-            (Some(tenant), _) => self.limits(Some(tenant)).await,
-            (_, Some(key)) => self.kept_answer(key).await,
+        match (of("/api/limits/"), of("/api/cache/entries/"), of("/api/backends/")) {
+            (Some(tenant), _, _) => self.limits(Some(tenant)).await,
+            (_, Some(key), _) => self.kept_answer(key).await,
+            (_, _, Some(name)) => self.backends(Some(&percent_encoding::percent_decode_str(name).decode_utf8_lossy())),
             _ => json_answer(StatusCode::NOT_FOUND, &error(NOTHING_HERE)),
         }
     }
 
-    /// What works, part by part. A part that is missing degrades the whole, which goes on serving.
-    fn health(&self) -> serde_json::Value {
+    /// What works, part by part. A part that is missing degrades the whole, which goes on serving; with no backend at
+    /// all it is unhealthy, and answers 503.
+    fn health(&self) -> Response<Vec<u8>> {
         let redis = match &self.limits.store {
             None => json!({ "status": "off", "reason": "no redis.url is set: limits are this process's own" }),
             Some(store) => match store.health() {
@@ -119,9 +129,17 @@ impl Admin {
             },
         };
         let cache = self.kept_health();
-        let degraded = redis["status"] == "degraded" || cache["status"] == "degraded";
-        let status = if degraded { "degraded" } else { "ok" };
-        json!({ "status": status, "parts": { "redis": redis, "semantic_cache": cache } })
+        let backends = self.fleet.health();
+        let parts = [&redis, &cache, &backends];
+        let is = |status: &str| parts.iter().any(|part| part["status"] == status);
+        let status = match (is("unhealthy"), is("degraded")) {
+            (true, _) => "unhealthy",
+            (_, true) => "degraded",
+            _ => "ok",
+        };
+        let code = if status == "unhealthy" { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::OK };
+        let parts = json!({ "backends": backends, "redis": redis, "semantic_cache": cache });
+        json_answer(code, &json!({ "status": status, "parts": parts }))
     }
 
     async fn limits(&self, tenant: Option<&str>) -> Response<Vec<u8>> {

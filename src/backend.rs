@@ -6,6 +6,7 @@
 mod answer;
 mod peer;
 mod pool;
+mod reach;
 mod wire;
 
 use std::sync::Arc;
@@ -14,7 +15,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use http::header::{AUTHORIZATION, HeaderMap, HeaderValue};
 use outrigger_filters as filters;
-use outrigger_filters::{Ask, Reason, Refusal, Reply};
+use outrigger_filters::breaker::Fleet;
+use outrigger_filters::{Ask, Call, Deadlines, Reason, Refusal, Reply};
 use pingora::http::RequestHeader;
 use pingora::protocols::http::client::HttpSession;
 use pingora::{Error, ErrorType};
@@ -26,58 +28,49 @@ pub use peer::Upstream;
 
 /// Names the backend that answered.
 const BACKEND_HEADER: &str = "x-outrigger-backend";
-/// How many times the backend was called for one answer, if more than once.
+/// How many times it was called for one answer, if more than once.
 const ATTEMPTS_HEADER: &str = "x-outrigger-attempts";
 
-/// The backends, in the order in which their model names are tried.
+/// The backends, in the order of the settings.
 pub struct Backends {
     upstreams: Vec<Arc<Upstream>>,
-    deadlines: Deadlines,
-}
-
-#[derive(Clone, Copy, Debug)]
-pub struct Deadlines {
-    pub first_token: Duration,
-    pub token_gap: Duration,
-    pub whole: Duration,
+    fleet: Arc<Fleet>,
 }
 
 impl Backends {
-    pub fn new(config: &config::Config) -> anyhow::Result<Self> {
+    pub fn new(config: &config::Config, fleet: Arc<Fleet>) -> anyhow::Result<Self> {
         let upstreams = config.backends.iter().map(|backend| Ok(Arc::new(Upstream::new(backend)?)));
-        let deadlines = Deadlines {
-            first_token: config.breaker.ttft_timeout_ms.duration(),
-            token_gap: config.breaker.token_gap_timeout_ms.duration(),
-            whole: config.breaker.whole_timeout_ms.duration(),
-        };
-        let upstreams = upstreams.collect::<anyhow::Result<_>>()?;
-        Ok(Backends { upstreams, deadlines })
+        Ok(Backends { upstreams: upstreams.collect::<anyhow::Result<_>>()?, fleet })
+    }
+
+    pub fn fleet(&self) -> &Arc<Fleet> {
+        &self.fleet
     }
 
     /// The backend of the routes that carry no model name.
-    pub fn first(&self) -> Option<&Arc<Upstream>> {
-        self.upstreams.first()
+    pub fn for_passed(&self) -> Option<&Arc<Upstream>> {
+        self.upstreams.get(self.fleet.for_passed())
     }
 
     /// How long a passed request may wait for a byte.
     pub fn whole_deadline(&self) -> Duration {
-        self.deadlines.whole
-    }
-
-    fn choose(&self, ask: &Ask) -> Result<&Arc<Upstream>, Refusal> {
-        let model = ask.question.model.as_deref();
-        let serves = |upstream: &&Arc<Upstream>| upstream.serves(model);
-        self.upstreams.iter().find(serves).ok_or_else(|| Reason::NoSuchModel.into())
+        self.fleet.whole_deadline()
     }
 
     /// Sends the request and waits for the head of the answer.
-    async fn send(&self, upstream: &Upstream, ask: &Ask, fresh: bool) -> Result<Answering, Failed> {
+    async fn send(
+        &self,
+        upstream: &Upstream,
+        ask: &Ask,
+        deadlines: Deadlines,
+        fresh: bool,
+    ) -> Result<Answering, Failed> {
         let peers = upstream.peer().await.map_err(|error| Failed::before_sending(Reason::Unreachable, error))?;
         let connected = upstream.wire.line(&peers, fresh).await;
         let (line, reused) = connected.map_err(|error| Failed::before_sending(Reason::Unreachable, error))?;
         let begun = Instant::now();
-        let (mut session, sent) = line.write(upstream, ask, &peers.usual, self.deadlines.first_token).await;
-        session.set_read_timeout(Some(self.deadlines.until_head(ask)));
+        let (mut session, sent) = line.write(upstream, ask, &peers.usual, deadlines.first_token).await;
+        session.set_read_timeout(Some(until_head(deadlines, ask)));
         // A backend may refuse a body before it has it all: then its answer is there to read.
         match (read_head(&mut session).await, sent) {
             (Ok(()), _) => {
@@ -89,10 +82,8 @@ impl Backends {
     }
 }
 
-impl Deadlines {
-    fn until_head(&self, ask: &Ask) -> Duration {
-        if ask.question.stream { self.first_token } else { self.whole }
-    }
+fn until_head(deadlines: Deadlines, ask: &Ask) -> Duration {
+    if ask.question.stream { deadlines.first_token } else { deadlines.whole }
 }
 
 /// A call whose answer has begun.
@@ -126,17 +117,19 @@ impl Failed {
 
 #[async_trait]
 impl filters::Backend for Backends {
-    async fn call(&self, ask: &Ask) -> Result<Reply, Refusal> {
-        let upstream = self.choose(ask)?;
-        let (answering, attempts) = match self.send(upstream, ask, false).await {
+    async fn call(&self, ask: &Ask, call: &Call) -> Result<Reply, Refusal> {
+        let upstream = self.upstreams.get(call.backend).ok_or(Reason::NoSuchModel)?;
+        let (answering, attempts) = match self.send(upstream, ask, call.deadlines, false).await {
             Ok(answering) => (answering, 1),
-            // Once, on a connection of its own, and only while nothing of an answer has come.
+            // Once, on a connection of its own, and only while nothing of an answer has come. No budget is asked: there are
+            // no more such connections than there were whole answers before.
             Err(failed) if failed.stale => {
-                (self.send(upstream, ask, true).await.map_err(|failed| failed.refusal)?, 2_u32)
+                let again = self.send(upstream, ask, call.deadlines, true).await;
+                (again.map_err(|failed| failed.refusal)?, 2_u32)
             }
             Err(failed) => return Err(failed.refusal),
         };
-        let mut reply = answer::read(answering, ask, self.deadlines).await?;
+        let mut reply = answer::read(answering, ask, call.deadlines).await?;
         reply.headers.insert(BACKEND_HEADER, upstream.name.clone());
         if attempts > 1 {
             reply.headers.insert(ATTEMPTS_HEADER, attempts.into());

@@ -15,7 +15,7 @@ use std::time::Duration;
 use http::HeaderName;
 use outrigger_filters::tenants::Names;
 use outrigger_filters::tokens::Tokenizers;
-use outrigger_filters::{Tenant, dedup, latency, rate_limit, semantic_cache, store, tokens};
+use outrigger_filters::{Tenant, breaker, dedup, latency, rate_limit, semantic_cache, store, tokens};
 use serde::Deserialize;
 
 pub use backend::{Backend, BackendUrl, Protocol};
@@ -35,7 +35,7 @@ pub struct Config {
     pub dedup: dedup::Config,
     pub rate_limit: rate_limit::Config,
     pub semantic_cache: semantic_cache::Config,
-    pub breaker: Breaker,
+    pub breaker: breaker::Config,
     pub latency: latency::Config,
     pub telemetry: Telemetry,
 }
@@ -188,28 +188,6 @@ impl<'de> Deserialize<'de> for TenantsFrom {
     }
 }
 
-/// The deadlines of an answer.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Breaker {
-    /// From the call until the first token of a streamed answer.
-    pub ttft_timeout_ms: Millis,
-    /// Between two pieces of a streamed answer.
-    pub token_gap_timeout_ms: Millis,
-    /// From the call until the end of an answer that is not streamed.
-    pub whole_timeout_ms: Millis,
-}
-
-impl Default for Breaker {
-    fn default() -> Self {
-        Breaker {
-            ttft_timeout_ms: Millis::of(60_000),
-            token_gap_timeout_ms: Millis::of(30_000),
-            whole_timeout_ms: Millis::of(600_000),
-        }
-    }
-}
-
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Telemetry {
@@ -248,7 +226,21 @@ impl Config {
     fn contradiction(&self) -> Option<(String, String)> {
         let place = |(key, message): (&'static str, String)| (key.to_owned(), message);
         let clash = self.clash().map(place).or_else(|| self.limits_clash()).or_else(|| self.cache_clash());
+        let clash = clash.or_else(|| self.backends_clash());
         clash.or_else(|| self.missing_part().map(place))
+    }
+
+    fn backends_clash(&self) -> Option<(String, String)> {
+        for (place, backend) in self.backends.iter().enumerate() {
+            if self.backends[..place].iter().any(|other| other.name == backend.name) {
+                let words = format!("another backend is called `{}` already", backend.name);
+                return Some((format!("backends.{place}.name"), words));
+            }
+            if backend.health_path.as_ref().is_some_and(|path| !path.starts_with('/')) {
+                return Some((format!("backends.{place}.health_path"), "a path begins with `/`".to_owned()));
+            }
+        }
+        self.breaker.contradiction().map(|(key, words)| (format!("breaker.{key}"), words))
     }
 
     fn cache_clash(&self) -> Option<(String, String)> {

@@ -7,6 +7,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use http::header::{HOST, HeaderMap, HeaderName, HeaderValue};
 use http::uri::PathAndQuery;
+use outrigger_filters::breaker::wishes;
 use outrigger_filters::rate_limit::{Limiter, Permit};
 use outrigger_filters::semantic_cache::steering;
 use outrigger_filters::{Chain, Reason, Refusal, Route, Tenant};
@@ -154,11 +155,9 @@ impl Proxy {
     async fn refuse(&self, session: &mut Session, request: &Request, refusal: &Refusal) -> Result<()> {
         let id = request.id.to_str().unwrap_or_default();
         let internal = refusal.internal.as_deref().unwrap_or_default();
-        match refusal.reason.fault() {
-            outrigger_filters::Fault::Client => {
-                tracing::debug!(request_id = id, reason = refusal.reason.label(), internal, "refused");
-            }
-            _ => tracing::warn!(request_id = id, reason = refusal.reason.label(), internal, "failed"),
+        match refusal.reason.is_routine() {
+            true => tracing::debug!(request_id = id, reason = refusal.reason.label(), internal, "refused"),
+            false => tracing::warn!(request_id = id, reason = refusal.reason.label(), internal, "failed"),
         }
         downstream::write_refusal(session, request.route, request, refusal).await
     }
@@ -221,7 +220,7 @@ impl ProxyHttp for Proxy {
     }
 
     async fn upstream_peer(&self, _session: &mut Session, _ctx: &mut Self::CTX) -> Result<Box<HttpPeer>> {
-        let upstream = self.backends.first().ok_or_else(|| Error::new(ErrorType::InternalError))?;
+        let upstream = self.backends.for_passed().ok_or_else(|| Error::new(ErrorType::InternalError))?;
         match upstream.peer().await {
             Ok(peers) => {
                 let mut peer = HttpPeer::clone(&peers.usual);
@@ -238,7 +237,7 @@ impl ProxyHttp for Proxy {
         head: &mut RequestHeader,
         ctx: &mut Self::CTX,
     ) -> Result<()> {
-        let upstream = self.backends.first().ok_or_else(|| Error::new(ErrorType::InternalError))?;
+        let upstream = self.backends.for_passed().ok_or_else(|| Error::new(ErrorType::InternalError))?;
         head.insert_header(HOST, upstream.host.clone())?;
         if let Some(request) = ctx {
             head.insert_header("x-request-id", request.id.clone())?;
@@ -326,11 +325,11 @@ impl ProxyHttp for Proxy {
     }
 }
 
-/// What the client says of kept answers.
+/// What the client says of kept answers, of its deadlines, and of its priority.
 fn steering(session: &Session) -> HeaderMap {
     let headers = &session.req_header().headers;
     let named = |name: HeaderName| headers.get_all(&name).iter().map(move |value| (name.clone(), value.clone()));
-    steering::HEADERS.into_iter().flat_map(named).collect()
+    steering::HEADERS.into_iter().chain(wishes::HEADERS).flat_map(named).collect()
 }
 
 fn declared_length(head: &RequestHeader) -> Option<usize> {

@@ -8,6 +8,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use async_trait::async_trait;
 use outrigger_filters as filters;
+use outrigger_filters::breaker::Fleet;
 use outrigger_filters::rate_limit::Limiter;
 use outrigger_filters::semantic_cache::Cache;
 use outrigger_filters::store::Store;
@@ -73,18 +74,31 @@ pub fn run(mut config: Config) -> anyhow::Result<()> {
     let metrics = Metrics::new().context("setting up the metrics")?;
     let limits = Limits::new(&config, &metrics)?;
     let cache = Kept::new(&config, &metrics, &limits)?;
+    let backends = Fleet::new(
+        &config.breaker,
+        &config.backends.iter().map(Backend::for_breaker).collect::<Vec<_>>(),
+        &metrics.meter,
+    );
+    let backends = Arc::new(Backends::new(&config, backends)?);
     let active = Active::default();
     let draining = Arc::<AtomicBool>::default();
 
     let conf = Arc::new(server_conf(&config));
     let mut server = Server::new_with_opt_and_conf(None, server_conf(&config));
     server.bootstrap();
-    server.add_service(clients_service(&config, &conf, &metrics, &limits, &cache, active.clone())?);
+    server.add_service(clients_service(&config, &conf, &metrics, &limits, &cache, &backends, active.clone())?);
     let readiness =
         Readiness { listen: config.server.listen, draining: draining.clone(), limiter: limits.limiter.clone() };
-    let admin = Admin { registry: metrics.registry.clone(), readiness, limits: limits.clone(), cache: cache.0.clone() };
+    let admin = Admin {
+        registry: metrics.registry.clone(),
+        readiness,
+        limits: limits.clone(),
+        cache: cache.0.clone(),
+        fleet: backends.fleet().clone(),
+    };
     let app = Arc::new(HttpServer::new_app(admin));
     server.add_service(background_service("admin", admin::Service { app, listener: admin_listener }));
+    server.add_service(background_service("backends", Watched(backends)));
     let limiter = limits.limiter.clone();
     server.add_service(background_service("limits", limits));
     let kept = cache.0.clone();
@@ -109,14 +123,15 @@ fn clients_service(
     metrics: &Metrics,
     limits: &Limits,
     cache: &Kept,
+    backends: &Arc<Backends>,
     active: Active,
 ) -> anyhow::Result<Service<Guard<HttpProxy<Proxy>>>> {
-    let backends = Arc::new(Backends::new(config)?);
     let rooms = filters::Rooms {
         dedup: config.dedup.clone(),
         limiter: limits.limiter.clone(),
         tokenizers: limits.tokenizers.clone(),
         cache: cache.0.clone(),
+        fleet: backends.fleet().clone(),
         latency: config.latency.clone(),
     };
     let proxy = Proxy {
@@ -125,7 +140,7 @@ fn clients_service(
         chain: filters::chain(&rooms, &metrics.meter, backends.clone()),
         limiter: limits.limiter.clone(),
         marks: config.rate_limit.headers(),
-        backends,
+        backends: backends.clone(),
         metrics: ServerMetrics::new(&metrics.meter),
         active,
     };
@@ -248,6 +263,17 @@ impl BackgroundService for Kept {
     /// Never told to stop: requests in flight go on asking.
     async fn start(&self, _shutdown: ShutdownWatch) {
         self.0.run().await;
+    }
+}
+
+/// The backends, with what is found out about them behind the requests.
+struct Watched(Arc<Backends>);
+
+#[async_trait]
+impl BackgroundService for Watched {
+    /// Never told to stop: requests in flight go on choosing.
+    async fn start(&self, _shutdown: ShutdownWatch) {
+        self.0.fleet().clone().run(self.0.clone()).await;
     }
 }
 

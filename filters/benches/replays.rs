@@ -16,7 +16,7 @@ use futures::stream;
 use http::header::CONTENT_TYPE;
 use http::{HeaderMap, HeaderValue, StatusCode};
 use outrigger_filters::ask::Sharing;
-use outrigger_filters::{Ask, Backend, Batch, Broken, Event, Refusal, Reply, Route, Tenant, sse};
+use outrigger_filters::{Ask, Backend, Batch, Broken, Call, Event, Refusal, Reply, Route, Tenant, sse};
 use serde_json::{Value, json};
 use sidecars::{Said, read, ready, redis, sidecar, sum};
 
@@ -49,7 +49,7 @@ struct Streams;
 
 #[async_trait]
 impl Backend for Streams {
-    async fn call(&self, ask: &Ask) -> Result<Reply, Refusal> {
+    async fn call(&self, ask: &Ask, _call: &Call) -> Result<Reply, Refusal> {
         let body: Value = serde_json::from_slice(&ask.body).unwrap_or_default();
         let number = body["number"].as_u64().unwrap_or_default();
         let mut random = fastrand::Rng::with_seed(number ^ 0xABCD);

@@ -16,7 +16,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
 use outrigger_filters::ask::Sharing;
-use outrigger_filters::{Ask, Backend, Chain, Refusal, Reply, Route, Tenant};
+use outrigger_filters::{Ask, Backend, Call, Chain, Refusal, Reply, Route, Tenant};
 use serde_json::json;
 use sidecars::{Said, read, ready, redis, sidecar, sum};
 
@@ -39,7 +39,7 @@ struct Naming(AtomicU64);
 
 #[async_trait]
 impl Backend for Naming {
-    async fn call(&self, ask: &Ask) -> Result<Reply, Refusal> {
+    async fn call(&self, ask: &Ask, _call: &Call) -> Result<Reply, Refusal> {
         self.0.fetch_add(1, Ordering::Relaxed);
         let message = json!({ "role": "assistant", "content": ask.tenant.hex() });
         let body = json!({ "choices": [{ "index": 0, "message": message, "finish_reason": "stop" }] }).to_string();

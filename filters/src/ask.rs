@@ -6,6 +6,7 @@ use std::sync::{LazyLock, OnceLock};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
 use twox_hash::XxHash3_128;
 
 use crate::Reason;
@@ -203,6 +204,33 @@ impl Ask {
         self.key = OnceLock::new();
     }
 
+    /// The same question to another model: its name is another, and no other byte.
+    pub fn for_model(&self, name: &str) -> Option<Ask> {
+        #[derive(Deserialize)]
+        struct Named<'body> {
+            #[serde(borrow)]
+            model: &'body RawValue,
+        }
+        let named: Named<'_> = serde_json::from_slice(&self.body).ok()?;
+        let (old, new) = (named.model.get(), serde_json::to_vec(name).ok()?);
+        let start = (old.as_ptr() as usize).checked_sub(self.body.as_ptr() as usize)?;
+        let body = [self.body.get(..start)?, &new, self.body.get(start + old.len()..)?].concat();
+        let question = Question { model: Some(name.into()), ..self.question.clone() };
+        Some(Ask {
+            route: self.route,
+            tenant: self.tenant,
+            target: self.target.clone(),
+            headers: self.headers.clone(),
+            body: body.into(),
+            question,
+            sharing: self.sharing,
+            marks: self.marks.clone(),
+            steering: self.steering.clone(),
+            print: self.print,
+            key: OnceLock::new(),
+        })
+    }
+
     pub fn steering(&self) -> &HeaderMap {
         &self.steering
     }
@@ -296,6 +324,15 @@ mod tests {
             ),
             "the order of headers says nothing"
         );
+    }
+
+    #[test]
+    fn another_models_name_changes_no_other_byte() {
+        let body = r#"{ "messages":[{"model":"m"}], "mod\u0065l" : "m\u00e9" ,"n":1.0}"#;
+        let other = ask("a", &[], body).for_model("new \"one\"").unwrap();
+        assert_eq!(other.body, r#"{ "messages":[{"model":"m"}], "mod\u0065l" : "new \"one\"" ,"n":1.0}"#);
+        assert_eq!(other.question.model.as_deref(), Some("new \"one\""));
+        assert!(ask("a", &[], r#"{"n":1}"#).for_model("m").is_none(), "there is no name to change");
     }
 
     #[test]

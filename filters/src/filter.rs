@@ -11,7 +11,7 @@ use opentelemetry::KeyValue;
 use opentelemetry::metrics::{BoundHistogram, Meter};
 use tokio::time::Instant;
 
-use crate::{Ask, Refusal, Reply};
+use crate::{Ask, Call, Refusal, Reply};
 
 #[async_trait]
 pub trait Filter: Send + Sync + 'static {
@@ -24,7 +24,7 @@ pub trait Filter: Send + Sync + 'static {
 /// What stands behind the last room. Dropping the reply of a call cancels the generation.
 #[async_trait]
 pub trait Backend: Send + Sync + 'static {
-    async fn call(&self, ask: &Ask) -> Result<Reply, Refusal>;
+    async fn call(&self, ask: &Ask, call: &Call) -> Result<Reply, Refusal>;
 }
 
 /// The name under which the time behind the last room is reported.
@@ -65,7 +65,7 @@ impl Chain {
     }
 
     pub async fn run(&self, ask: Arc<Ask>) -> Result<Reply, Refusal> {
-        Next { rooms: self.0.clone(), at: 0 }.run(ask).await
+        Next { rooms: self.0.clone(), at: 0, call: Call::default() }.run(ask).await
     }
 }
 
@@ -75,22 +75,34 @@ const ROOM_SECONDS: [f64; 16] = [
     30.0, 120.0,
 ];
 
-/// The rest of the chain. Owned, so that a flight may outlive the client that opened it.
+/// The rest of the chain. Owned, so that a flight may outlive the client that opened it; cloned, it is run once more.
+#[derive(Clone)]
 pub struct Next {
     rooms: Arc<Rooms>,
     at: usize,
+    call: Call,
 }
 
 impl Next {
+    /// The same with what is to be called, and how.
+    pub fn with(self, call: Call) -> Self {
+        Next { call, ..self }
+    }
+
+    /// What is to be called, for the rooms below the one that decides it.
+    pub fn call(&self) -> &Call {
+        &self.call
+    }
+
     pub async fn run(self, ask: Arc<Ask>) -> Result<Reply, Refusal> {
-        let Next { rooms, at } = self;
+        let Next { rooms, at, call } = self;
         let begun = Instant::now();
         let (name, duration, mut outcome) = match rooms.rooms.get(at) {
             Some(room) => {
-                let next = Next { rooms: rooms.clone(), at: at + 1 };
+                let next = Next { rooms: rooms.clone(), at: at + 1, call };
                 (room.filter.name(), &room.duration, room.filter.handle(ask, next).await)
             }
-            None => (BACKEND, &rooms.backend_duration, rooms.backend.call(&ask).await),
+            None => (BACKEND, &rooms.backend_duration, rooms.backend.call(&ask, &call).await),
         };
         let timing = match &mut outcome {
             Ok(reply) => &mut reply.timing,

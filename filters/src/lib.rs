@@ -4,6 +4,8 @@
 //! [`Reply`] or a [`Refusal`]. The compiler keeps that wall.
 
 pub mod ask;
+pub mod breaker;
+pub mod call;
 pub mod canonical;
 pub mod dedup;
 pub mod estimate;
@@ -24,6 +26,7 @@ pub mod tokens;
 pub mod usage;
 
 pub use ask::{Ask, Route, Tenant};
+pub use call::{Call, Deadlines};
 pub use filter::{Backend, Chain, Filter, Next};
 pub use refusal::{Fault, Reason, Refusal};
 pub use reply::{Batch, Body, Broken, End, Event, Events, Reply, Watch};
@@ -39,6 +42,8 @@ pub struct Rooms {
     pub tokenizers: Arc<tokens::Tokenizers>,
     /// Shared with the admin port and the background.
     pub cache: Arc<semantic_cache::Cache>,
+    /// Shared with the admin port and the background.
+    pub fleet: Arc<breaker::Fleet>,
     pub latency: latency::Config,
 }
 
@@ -57,6 +62,8 @@ pub fn chain(parts: &Rooms, meter: &opentelemetry::metrics::Meter, backend: Arc<
         // Above all that calls the backend, so that what is known is known when the backend is not well.
         rooms.push(Arc::new(semantic_cache::SemanticCache::new(parts.cache.clone())));
     }
+    // Above what counts and measures, so that every call that it makes is counted and measured.
+    rooms.push(Arc::new(breaker::Breaker::new(parts.fleet.clone())));
     // Last, so that it times what the backend really did and nothing of ours.
     rooms.push(Arc::new(latency::Latency::new(&parts.latency, meter)));
     Chain::new(rooms, backend, meter)
@@ -77,11 +84,12 @@ mod tests {
         let cache =
             semantic_cache::Cache::new(&config, names, None, tokenizers.clone(), &meter).expect("good settings");
         let (dedup, latency) = (dedup::Config::default(), latency::Config::default());
-        let parts = Rooms { dedup, limiter, tokenizers, cache, latency };
+        let fleet = breaker::Fleet::new(&breaker::Config::default(), &[], &meter);
+        let parts = Rooms { dedup, limiter, tokenizers, cache, fleet, latency };
         let chain = chain(&parts, &meter, Arc::new(testing::Scripted::default()));
         assert_eq!(
             chain.names().collect::<Vec<_>>(),
-            ["dedup", "rate_limit", "semantic_cache", "latency"],
+            ["dedup", "rate_limit", "semantic_cache", "breaker", "latency"],
             "a room entered, left or moved: the order is dedup, rate_limit, semantic_cache, breaker, cost, latency"
         );
     }

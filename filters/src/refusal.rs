@@ -6,7 +6,8 @@ use std::fmt::Display;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::{HeaderMap, StatusCode};
+use http::header::RETRY_AFTER;
+use http::{HeaderMap, HeaderValue, StatusCode};
 use serde_json::json;
 
 use crate::ask::Route;
@@ -55,10 +56,20 @@ pub enum Reason {
     LimitUnknown(Arc<str>),
     #[error("No kept answer will do for this request, and it asked for nothing else (`only-if-cached`).")]
     NotKept,
+    #[error("No backend for this model is well enough to be asked now.")]
+    Unavailable,
+    #[error("The backend has asked to be left alone for a while.")]
+    BackendPaused,
+    #[error("There is more to do than the backends can take; try again in a while.")]
+    Overloaded,
+    #[error("The backend does not accept the key that this gateway has for it.")]
+    BackendUnauthorized,
     #[error("The backend could not be reached.")]
     Unreachable,
-    #[error("The backend broke off before its answer was complete.")]
+    #[error("The backend broke off before its answer began.")]
     BackendCut,
+    #[error("The backend broke off before its answer was complete.")]
+    AnswerCut,
     #[error("The backend's answer was not understood.")]
     BackendNonsense,
     #[error("The backend did not begin to answer in time.")]
@@ -171,8 +182,12 @@ impl Reason {
             }
             Reason::LimitUnknown(_) => (Us, StatusCode::SERVICE_UNAVAILABLE, Some("rate_limit_unavailable")),
             Reason::NotKept => (Client, StatusCode::GATEWAY_TIMEOUT, Some("not_cached")),
+            Reason::Unavailable => (Backend, StatusCode::SERVICE_UNAVAILABLE, Some("backend_unavailable")),
+            Reason::BackendPaused => (Backend, StatusCode::TOO_MANY_REQUESTS, Some("rate_limit_exceeded")),
+            Reason::Overloaded => (Backend, StatusCode::SERVICE_UNAVAILABLE, Some("server_is_overloaded")),
+            Reason::BackendUnauthorized => (Backend, StatusCode::BAD_GATEWAY, Some("backend_unauthorized")),
             Reason::Unreachable => (Backend, StatusCode::BAD_GATEWAY, Some("backend_unreachable")),
-            Reason::BackendCut => (Backend, StatusCode::BAD_GATEWAY, Some("backend_cut")),
+            Reason::BackendCut | Reason::AnswerCut => (Backend, StatusCode::BAD_GATEWAY, Some("backend_cut")),
             Reason::BackendNonsense => (Backend, StatusCode::BAD_GATEWAY, Some("backend_malformed")),
             Reason::FirstTokenTimeout => (Backend, StatusCode::GATEWAY_TIMEOUT, Some("backend_timeout")),
             Reason::AnswerTimeout => (Backend, StatusCode::GATEWAY_TIMEOUT, Some("backend_timeout")),
@@ -180,7 +195,7 @@ impl Reason {
         };
         let kind = match self {
             Reason::RateLimited(limited) => limited.counts.name(),
-            Reason::Flood(_) => Counts::Requests.name(),
+            Reason::Flood(_) | Reason::BackendPaused => Counts::Requests.name(),
             _ if fault == Client => "invalid_request_error",
             _ => "server_error",
         };
@@ -198,6 +213,12 @@ impl Reason {
     /// A word for metrics and logs, from a closed set.
     pub fn label(&self) -> &'static str {
         self.words().code.unwrap_or("bad_request")
+    }
+
+    /// Whether it is said to many at a time, so that a line of the log for each would drown the rest.
+    pub fn is_routine(&self) -> bool {
+        self.fault() == Fault::Client
+            || matches!(self, Reason::Unavailable | Reason::BackendPaused | Reason::Overloaded)
     }
 
     /// The field that is at fault, where there is one.
@@ -265,6 +286,13 @@ impl Refusal {
     pub fn headers_mut(&mut self) -> &mut HeaderMap {
         self.headers.get_or_insert_default()
     }
+}
+
+/// When to come again: in whole seconds for everybody, and in milliseconds for OpenAI's SDKs.
+pub fn retry_after(headers: &mut HeaderMap, wait: Duration) {
+    let millis = u64::try_from(wait.as_nanos().div_ceil(1_000_000)).unwrap_or(u64::MAX);
+    headers.insert(RETRY_AFTER, HeaderValue::from(millis.div_ceil(1000)));
+    headers.insert("retry-after-ms", HeaderValue::from(millis));
 }
 
 impl From<Reason> for Refusal {

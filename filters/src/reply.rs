@@ -37,6 +37,8 @@ pub enum Broken {
     BackendCut,
     #[error("The backend sent nothing more within the time allowed between two tokens.")]
     TokenGap,
+    #[error("The backend did not finish its answer in the time allowed for all of it.")]
+    TooLong,
     #[error("This client read too slowly to keep up with an answer that it shares with others.")]
     ReaderTooSlow,
     #[error("The answer was lost inside Outrigger.")]
@@ -48,6 +50,7 @@ impl Broken {
         match self {
             Broken::BackendCut => "backend_cut",
             Broken::TokenGap => "backend_stalled",
+            Broken::TooLong => "backend_timeout",
             Broken::ReaderTooSlow => "reader_too_slow",
             Broken::Lost => "internal_error",
         }
@@ -70,6 +73,22 @@ pub mod kept {
     /// Whether the answer was there already, so that the backend was not asked.
     pub fn is_kept(headers: &HeaderMap) -> bool {
         headers.get(HEADER).is_some_and(|value| [HIT, SEMANTIC, STALE].iter().any(|word| value == word))
+    }
+}
+
+/// The header that says that an answer is not quite what was asked for, and why.
+pub mod degraded {
+    use http::HeaderMap;
+
+    pub const HEADER: &str = "x-outrigger-degraded";
+    /// It came from a backend that stands in for those that were meant.
+    pub const FALLBACK_POOL: &str = "fallback_pool";
+    /// It came from another model.
+    pub const FALLBACK_MODEL: &str = "fallback_model";
+
+    /// Whether it is an answer of the model that was asked for.
+    pub fn is_another_models(headers: &HeaderMap) -> bool {
+        headers.get_all(HEADER).iter().any(|value| value == FALLBACK_MODEL)
     }
 }
 

@@ -3,8 +3,11 @@
 //! The pieces that come out, one behind the other, are the bytes that went in. The framing is that
 //! of the WHATWG HTML standard, section 9.2: lines end in LF, CR or CRLF, an empty line ends an event.
 
+use std::sync::LazyLock;
+
 use bytes::{Bytes, BytesMut};
 use memchr::memchr2;
+use memchr::memmem::Finder;
 
 use crate::reply::{Event, Kind};
 
@@ -16,6 +19,7 @@ const MAX_EVENT_BYTES: usize = 1024 * 1024;
 pub struct Splitter {
     pending: BytesMut,
     finished: bool,
+    concluded: bool,
 }
 
 impl Splitter {
@@ -46,7 +50,7 @@ impl Splitter {
             return None;
         }
         let kind = kind(&rest);
-        self.finished |= kind == Kind::Last;
+        self.note(&rest, kind);
         Some(Event { bytes: rest, kind })
     }
 
@@ -55,9 +59,19 @@ impl Splitter {
         self.finished
     }
 
+    /// Whether what is to be said has been said, be it without that last event: a reason to finish was given, or an error.
+    pub fn has_concluded(&self) -> bool {
+        self.finished || self.concluded
+    }
+
+    fn note(&mut self, event: &[u8], kind: Kind) {
+        self.finished |= kind == Kind::Last;
+        self.concluded = self.concluded || gives_a_reason(event) || is_error(event);
+    }
+
     fn emit(&mut self, bytes: Bytes, events: &mut Vec<Event>) {
         let kind = kind(&bytes);
-        self.finished |= kind == Kind::Last;
+        self.note(&bytes, kind);
         events.push(Event { bytes, kind });
     }
 
@@ -113,6 +127,29 @@ pub fn kind(event: &[u8]) -> Kind {
         }
     }
     kind
+}
+
+/// Whether a chunk says why its text ends: `finish_reason`, or Anthropic's `stop_reason`, which is null until then.
+fn gives_a_reason(event: &[u8]) -> bool {
+    [&FINISH, &STOP].into_iter().any(|name| {
+        let behind = name.find_iter(event).map(|at| &event[at + name.needle().len()..]);
+        behind.into_iter().any(|rest| {
+            let value = rest.trim_ascii_start().strip_prefix(b":").map(<[u8]>::trim_ascii_start);
+            value.is_some_and(|value| value.starts_with(b"\""))
+        })
+    })
+}
+
+static FINISH: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("\"finish_reason\""));
+static STOP: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("\"stop_reason\""));
+
+/// Whether an event is an error and nothing else, in OpenAI's shape or Anthropic's.
+pub fn is_error(event: &[u8]) -> bool {
+    event.split(|byte| matches!(byte, b'\n' | b'\r')).any(|line| {
+        let data = field(line, b"data:").and_then(|data| data.strip_prefix(b"{")).map(<[u8]>::trim_ascii_start);
+        data.is_some_and(|data| data.starts_with(b"\"error\""))
+            || matches!(field(line, b"event:"), Some(b"error" | b"response.failed"))
+    })
 }
 
 fn field<'line>(line: &'line [u8], name: &[u8]) -> Option<&'line [u8]> {

@@ -13,7 +13,7 @@ use http::{HeaderMap, HeaderValue, StatusCode};
 
 use crate::ask::{Ask, Route, Sharing, Tenant};
 use crate::reply::{Broken, Event, Kind};
-use crate::{Backend, Reason, Refusal, Reply};
+use crate::{Backend, Call, Reason, Refusal, Reply};
 
 /// One step of a scripted answer.
 #[derive(Clone, Debug)]
@@ -79,15 +79,15 @@ impl Scripted {
 }
 
 /// Counts a call as cancelled unless it finished.
-struct Call(Scripted);
+struct Running(Scripted);
 
-impl Call {
+impl Running {
     fn finish(&self) {
         self.0.0.finished.fetch_add(1, Ordering::SeqCst);
     }
 }
 
-impl Drop for Call {
+impl Drop for Running {
     fn drop(&mut self) {
         self.0.0.dropped.fetch_add(1, Ordering::SeqCst);
     }
@@ -95,9 +95,9 @@ impl Drop for Call {
 
 #[async_trait]
 impl Backend for Scripted {
-    async fn call(&self, _ask: &Ask) -> Result<Reply, Refusal> {
+    async fn call(&self, _ask: &Ask, _call: &Call) -> Result<Reply, Refusal> {
         self.0.calls.fetch_add(1, Ordering::SeqCst);
-        let call = Call(self.clone());
+        let call = Running(self.clone());
         let mut script = self.script();
         while let Script::Late(wait, then) = script {
             tokio::time::sleep(wait).await;
@@ -121,7 +121,7 @@ impl Backend for Scripted {
     }
 }
 
-fn play(steps: Vec<Step>, call: Call) -> crate::Events {
+fn play(steps: Vec<Step>, call: Running) -> crate::Events {
     Box::pin(stream::unfold((VecDeque::from(steps), call), |(mut steps, call)| async move {
         loop {
             match steps.pop_front() {

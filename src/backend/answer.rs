@@ -15,14 +15,14 @@ use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, TR
 use http::{StatusCode, Version};
 use outrigger_filters::reply::Kind;
 use outrigger_filters::sse::Splitter;
-use outrigger_filters::{Ask, Batch, Broken, Event, Events, Reason, Refusal, Reply};
+use outrigger_filters::{Ask, Batch, Broken, Deadlines, Event, Events, Reason, Refusal, Reply};
 use pingora::protocols::http::client::HttpSession;
 use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorType};
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::wire::Wire;
-use super::{Answering, Deadlines, allowed_headers};
+use super::{Answering, allowed_headers, until_head};
 
 /// A plain answer up to this size is read whole before its head is given on; a larger one is streamed.
 const WHOLE_BYTES: usize = 4 * 1024 * 1024;
@@ -39,8 +39,9 @@ pub async fn read(answering: Answering, ask: &Ask, deadlines: Deadlines) -> Resu
     let (status, headers) = (head.status, allowed_headers(&head.headers));
     let (framing, streams) = (Framing::of(head), is_event_stream(&head.headers));
     session.set_read_timeout(None);
-    let until = begun + deadlines.until_head(ask);
-    let source = Box::new(Source { session, home, framing, until, gap: None, alarm: None });
+    let until = begun + until_head(deadlines, ask);
+    let end = begun + if streams { deadlines.stream } else { deadlines.whole };
+    let source = Box::new(Source { session, home, framing, until, end, gap: None, alarm: None });
     match streams {
         true => Box::pin(streamed(source, status, headers, deadlines.token_gap)).await,
         false => plain(source, status, headers, deadlines.token_gap).await,
@@ -53,7 +54,8 @@ async fn streamed(
     headers: HeaderMap,
     gap: Duration,
 ) -> Result<Reply, Refusal> {
-    let mut relay = Relay { source: Some(source), splitter: Splitter::default(), gap };
+    let mut relay =
+        Relay { source: Some(source), splitter: Splitter::default(), gap, must_conclude: status.is_success() };
     let first = match relay.next().await {
         Some(Ok(batch)) => Some(batch),
         Some(Err(broken)) => return Err(before_the_first_event(broken)),
@@ -71,7 +73,7 @@ async fn streamed(
 
 fn before_the_first_event(broken: Broken) -> Refusal {
     let reason = match broken {
-        Broken::TokenGap => Reason::FirstTokenTimeout,
+        Broken::TokenGap | Broken::TooLong => Reason::FirstTokenTimeout,
         _ => Reason::BackendCut,
     };
     Refusal::because(reason, "the stream ended before its first event")
@@ -106,6 +108,8 @@ struct Source {
     framing: Framing,
     /// When the next piece must be there.
     until: Instant,
+    /// When all of it must be there.
+    end: Instant,
     /// The time between two pieces, once the answer has really begun.
     gap: Option<Duration>,
     /// Made when a read has to wait, and set anew only when it goes off too early: most pieces come
@@ -115,15 +119,16 @@ struct Source {
 
 impl Source {
     async fn read(&mut self) -> Result<Option<Bytes>, Broken> {
-        let Source { session, until, alarm, gap, .. } = self;
+        let late = if self.until < self.end { Broken::TokenGap } else { Broken::TooLong };
+        let Source { session, until, end, alarm, gap, .. } = self;
         let mut read = pin!(session.read_response_body());
         let outcome = poll_fn(|context| match read.as_mut().poll(context) {
             Poll::Ready(read) => Poll::Ready(read.map_err(|error| broken(&error))),
-            Poll::Pending => ready_when(alarm, *until, context).map(|()| Err(Broken::TokenGap)),
+            Poll::Pending => ready_when(alarm, *until, context).map(|()| Err(late)),
         })
         .await;
         if let Some(gap) = gap {
-            *until = Instant::now() + *gap;
+            *until = (Instant::now() + *gap).min(*end);
         }
         outcome
     }
@@ -132,7 +137,7 @@ impl Source {
     fn flows(&mut self, gap: Duration) {
         if self.gap.is_none() {
             self.gap = Some(gap);
-            self.until = Instant::now() + gap;
+            self.until = (Instant::now() + gap).min(self.end);
         }
     }
 
@@ -169,6 +174,8 @@ struct Relay {
     source: Option<Box<Source>>,
     splitter: Splitter,
     gap: Duration,
+    /// Whether it is an answer of the API, which says that it ends; an error need not.
+    must_conclude: bool,
 }
 
 impl Relay {
@@ -201,11 +208,17 @@ impl Relay {
         }
     }
 
-    /// The body has ended. An end that a cut looks like too counts only behind the stream's last event.
+    /// The body has ended. An end that a cut looks like too counts only behind the stream's last event; any other one
+    /// behind what says why the text ends.
     async fn finish(&mut self, batch: &mut Batch) -> Result<(), Broken> {
         let last = self.splitter.finish();
         let Some(source) = self.source.take() else { return Ok(()) };
-        if source.framing == Framing::UntilClose && !self.splitter.has_finished() {
+        let whole = match source.framing {
+            Framing::UntilClose => self.splitter.has_finished(),
+            // A proxy on the way, or the server itself, may end a stream in due form that was cut off: half an answer.
+            Framing::Framed => self.splitter.has_concluded() || !self.must_conclude,
+        };
+        if !whole {
             return Err(Broken::BackendCut);
         }
         batch.extend(last);
@@ -237,13 +250,16 @@ async fn plain(
                     return Ok(Reply::events(status, headers, pieces(source, rest.freeze())));
                 }
             }
-            Err(Broken::TokenGap) => return Err(Refusal::because(Reason::AnswerTimeout, "while reading the body")),
-            Err(broken) => return Err(Refusal::because(Reason::BackendCut, broken)),
+            Err(Broken::TokenGap | Broken::TooLong) => {
+                return Err(Refusal::because(Reason::AnswerTimeout, "while reading the body"));
+            }
+            Err(broken) if first.is_empty() => return Err(Refusal::because(Reason::BackendCut, broken)),
+            Err(broken) => return Err(Refusal::because(Reason::AnswerCut, broken)),
         }
     }
     let body = if rest.is_empty() { first } else { rest.freeze() };
     if source.framing == Framing::UntilClose && serde_json::from_slice::<serde::de::IgnoredAny>(&body).is_err() {
-        return Err(Refusal::because(Reason::BackendCut, "the connection ended in the middle of the JSON"));
+        return Err(Refusal::because(Reason::AnswerCut, "the connection ended in the middle of the JSON"));
     }
     source.release().await;
     Ok(Reply::whole(status, headers, body))

@@ -12,7 +12,7 @@ use tokio::sync::Mutex;
 use tokio::time::Instant;
 
 use super::wire::Wire;
-use crate::config::{Backend, BackendUrl, Models, Protocol};
+use crate::config::{Backend, BackendUrl, Protocol};
 
 /// How long a resolved name is used: services move.
 const NAME_LASTS: Duration = Duration::from_secs(10);
@@ -25,7 +25,6 @@ pub struct Upstream {
     pub host: HeaderValue,
     pub api_key: Option<HeaderValue>,
     pub wire: Arc<Wire>,
-    models: Vec<Models>,
     options: PeerOptions,
     place: Place,
 }
@@ -62,16 +61,10 @@ impl Upstream {
             url: config.url.clone(),
             host: HeaderValue::from_str(&config.url.authority).context("the host of a backend's url")?,
             api_key: api_key.transpose()?,
-            models: config.models.clone(),
             options,
             wire: Arc::new(Wire::new(config)),
             place,
         })
-    }
-
-    /// Whether this backend has the model; one that is asked for none is fine for any.
-    pub fn serves(&self, model: Option<&str>) -> bool {
-        model.is_none_or(|model| self.models.iter().any(|pattern| pattern.matches(model)))
     }
 
     pub async fn peer(&self) -> std::io::Result<Peers> {

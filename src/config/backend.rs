@@ -1,8 +1,10 @@
 //! A backend as the settings name it.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use http::Uri;
+use outrigger_filters::breaker;
 use serde::Deserialize;
 
 use super::{Millis, Models};
@@ -10,15 +12,32 @@ use super::{Millis, Models};
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Backend {
-    /// How the backend is called in logs, metrics and `x-outrigger-backend`.
-    #[serde(default = "Backend::default_name")]
+    /// How the backend is called in logs, metrics and `x-outrigger-backend`. Without a name it is `local`, and the second
+    /// such one `local-2`.
+    #[serde(default)]
     pub name: String,
     /// Where it is: `http://host:port` or `https://host`, with a path in front of `/v1` if it has one.
     pub url: BackendUrl,
-    /// The models that it serves: names, names that end in `*`, or `*` for all. The first backend that
-    /// serves a request's model gets it.
+    /// The models that it serves: names, names that end in `*`, or `*` for all.
     #[serde(default = "Models::all")]
     pub models: Vec<Models>,
+    /// Names that clients use for a model, and the name that this backend knows it by.
+    #[serde(default)]
+    pub aliases: BTreeMap<String, String>,
+    /// How much of the work of its tier it gets, compared with the others.
+    #[serde(default = "Backend::default_weight")]
+    pub weight: Weight,
+    /// Backends of a higher tier are asked only when none of a lower one can answer.
+    #[serde(default)]
+    pub tier: u32,
+    /// A path that answers 2xx while the backend is well, as `/health`: it is asked for every
+    /// `breaker.health_interval_ms`. Without one nothing is checked.
+    #[serde(default)]
+    pub health_path: Option<String>,
+    /// Tokens that its cache of keys and values holds. Where it is known, here or by the engine's metrics, what
+    /// is in flight is counted in tokens.
+    #[serde(default)]
+    pub kv_tokens: Option<std::num::NonZeroU64>,
     /// The name of an environment variable whose value is put in place of the client's key.
     #[serde(default)]
     pub api_key_env: Option<String>,
@@ -40,8 +59,9 @@ pub struct Backend {
 }
 
 impl Backend {
-    fn default_name() -> String {
-        "local".to_owned()
+    /// The name of the backend at this place of the settings, where they give it none.
+    pub fn name_at(place: usize) -> String {
+        if place == 0 { "local".to_owned() } else { format!("local-{}", place + 1) }
     }
 
     const fn default_connect_timeout() -> Millis {
@@ -50,6 +70,26 @@ impl Backend {
 
     const fn default_idle_timeout() -> Millis {
         Millis::of(4_000)
+    }
+
+    const fn default_weight() -> Weight {
+        Weight(1.0)
+    }
+
+    /// What the breaker has to know of it.
+    pub fn for_breaker(&self) -> breaker::Backend {
+        breaker::Backend {
+            name: self.name.clone(),
+            models: self.models.clone(),
+            aliases: self.aliases.clone().into_iter().collect(),
+            weight: self.weight.0,
+            tier: self.tier,
+            own_key: self.api_key_env.is_some(),
+            health_path: self.health_path.clone(),
+            // A hosted API has no engine to look into, and should not be asked for one.
+            metrics: !self.url.tls,
+            kv_tokens: self.kv_tokens.map(Into::into),
+        }
     }
 
     /// The file of authorities to hand to Pingora, which reads one at its start whether it is needed or
@@ -61,9 +101,14 @@ impl Backend {
 
     pub fn at(url: BackendUrl) -> Self {
         Backend {
-            name: Self::default_name(),
+            name: String::new(),
             url,
             models: Models::all(),
+            aliases: BTreeMap::new(),
+            weight: Self::default_weight(),
+            tier: 0,
+            health_path: None,
+            kv_tokens: None,
             api_key_env: None,
             protocol: Protocol::default(),
             connect_timeout_ms: Self::default_connect_timeout(),
@@ -71,6 +116,19 @@ impl Backend {
             ca_file: None,
             tls_insecure: false,
         }
+    }
+}
+
+/// A number above 0.
+#[derive(Clone, Copy, Debug, PartialEq, Deserialize)]
+#[serde(try_from = "f64")]
+pub struct Weight(f64);
+
+impl TryFrom<f64> for Weight {
+    type Error = &'static str;
+
+    fn try_from(value: f64) -> Result<Self, Self::Error> {
+        if value.is_finite() && value > 0.0 { Ok(Weight(value)) } else { Err("a weight is a number above 0") }
     }
 }
 

@@ -55,6 +55,11 @@ pub fn load(file: Option<&Path>, environment: &BTreeMap<String, String>) -> Resu
         })?;
         config.backends = vec![Backend::at(url)];
     }
+    for (number, backend) in config.backends.iter_mut().enumerate() {
+        if backend.name.is_empty() {
+            backend.name = Backend::name_at(number);
+        }
+    }
     match config.contradiction() {
         Some((key, message)) => Err(place(&key, message, source.as_ref(), environment)),
         None => Ok(config),

@@ -72,6 +72,17 @@ fn an_error_names_file_line_and_key() {
         ("[server]\npassed = [\"v1/models\"]\n", "FILE:2: server.passed.0: `v1/models`: "),
         ("[dedup]\nwhen_abandoned = \"maybe\"\n", "FILE:2: dedup.when_abandoned: unknown variant"),
         ("[tenants]\nfrom = \"cookie\"\n", "FILE:2: tenants.from: expected `bearer`"),
+        ("[breaker]\nsuccess_ratio = 2\n", "FILE:2: breaker.success_ratio: a ratio"),
+        ("[breaker]\nbalance = \"best\"\n", "FILE:2: breaker.balance: unknown variant"),
+        ("[[backends]]\nurl = \"http://x\"\nweight = 0\n", "FILE:3: backends.0.weight: a weight"),
+        (
+            "[[backends]]\nurl = \"http://x\"\n[[backends]]\nurl = \"http://y\"\nname = \"local\"\n",
+            "FILE:5: backends.1.name: another",
+        ),
+        (
+            "[[backends]]\nurl = \"http://x\"\n[[breaker.fallbacks]]\nmodel = \"m\"\nto = []\n",
+            "FILE:5: breaker.fallbacks.0.to: ",
+        ),
         ("[server\n", "FILE:1: "),
         ("[server]\nthreads = 1\n", "FILE: backends: no backend is configured"),
         ("[server]\ntls_cert = \"/none.pem\"\n[[backends]]\nurl = \"http://x\"\n", "FILE:2: server.tls_cert: "),

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use tokio::time::sleep;
 
 use crate::redis::Redis;
-use crate::support::{Answer, CHAT, Client, Outrigger, Simulator, ask, get, post, read, request};
+use crate::support::{Answer, CHAT, Client, Outrigger, Simulator, UNBROKEN, ask, get, post, read, request};
 
 const ON: (&str, &str) = ("SEMANTIC_CACHE__MODE", "on");
 
@@ -105,7 +105,7 @@ async fn a_stream_is_given_again_byte_for_byte_and_in_the_other_form() {
 #[tokio::test]
 async fn a_stream_that_the_backend_cuts_is_never_given_again() {
     let simulator = Simulator::start(&[]);
-    let outrigger = Outrigger::before(&simulator, &[ON]).await;
+    let outrigger = Outrigger::before(&simulator, &[&[ON], &UNBROKEN[..]].concat()).await;
     for fault in ["cut", "cut_mid_event", "cut_before_done", "bad_sse"] {
         let mut body = streamed(&format!("Tell me of {fault}"));
         body["sim"] = json!({ "tokens": 8, "fault": fault, "at": 4 });

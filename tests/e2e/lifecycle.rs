@@ -7,7 +7,9 @@ use serde_json::json;
 use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep};
 
-use crate::support::{CHAT, Client, Outrigger, Simulator, ask, chat, command, get, post, read, request, stream};
+use crate::support::{
+    CHAT, Client, Outrigger, Simulator, UNBROKEN, ask, chat, command, get, post, read, request, stream,
+};
 
 #[tokio::test]
 async fn sigterm_lets_a_stream_end_and_then_the_process() {
@@ -64,7 +66,7 @@ async fn a_port_that_is_taken_is_said_and_ends_the_process() {
 #[tokio::test]
 async fn metrics_have_the_conventions_names_units_and_buckets() {
     let simulator = Simulator::start(&[]);
-    let outrigger = Outrigger::before(&simulator, &[]).await;
+    let outrigger = Outrigger::before(&simulator, &UNBROKEN).await;
     ask(outrigger.address, stream(json!({ "tokens": 5, "gap_ms": 2 }))).await;
     ask(outrigger.address, chat(json!({}))).await;
     ask(outrigger.address, chat(json!({ "status": 500 }))).await;

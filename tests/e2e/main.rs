@@ -5,6 +5,7 @@
 #![expect(clippy::disallowed_methods, reason = "a test owns its tasks: they end with its runtime")]
 
 mod backend;
+mod breaker;
 mod cache;
 mod command_line;
 mod conformance;

@@ -6,7 +6,7 @@ use http_body_util::BodyExt;
 use serde_json::json;
 use tokio::time::Instant;
 
-use crate::support::{CHAT, Client, Outrigger, Simulator, ask, chat, post, raw, read, request, stream};
+use crate::support::{CHAT, Client, Outrigger, Simulator, UNBROKEN, ask, chat, post, raw, read, request, stream};
 
 #[tokio::test]
 async fn a_stream_is_what_the_backend_sent() {
@@ -51,7 +51,7 @@ const CUTS: [(&str, u32); 6] =
 #[tokio::test]
 async fn a_cut_is_never_a_clean_end() {
     let simulator = Simulator::start(&[]);
-    let outrigger = Outrigger::before(&simulator, &[]).await;
+    let outrigger = Outrigger::before(&simulator, &UNBROKEN).await;
     for (fault, at) in CUTS {
         let body = stream(json!({ "fault": fault, "at": at, "tokens": 10, "gap_ms": 2 }));
         let answer = ask(outrigger.address, body.clone()).await;
@@ -77,7 +77,7 @@ async fn a_cut_is_never_a_clean_end() {
 #[tokio::test]
 async fn a_plain_answer_that_is_cut_is_a_502() {
     let simulator = Simulator::start(&[]);
-    let outrigger = Outrigger::before(&simulator, &[]).await;
+    let outrigger = Outrigger::before(&simulator, &UNBROKEN).await;
     for fault in ["short_body", "cut_before"] {
         let answer = ask(outrigger.address, chat(json!({ "fault": fault }))).await;
         assert_eq!((answer.status.as_u16(), answer.complete), (502, true), "{fault}");
@@ -93,6 +93,7 @@ async fn a_plain_answer_that_is_cut_is_a_502() {
 async fn deadlines_end_what_stalls() {
     let simulator = Simulator::start(&[]);
     let settings = [
+        ("BREAKER__RETRIES", "0"),
         ("BREAKER__TTFT_TIMEOUT_MS", "1000"),
         ("BREAKER__TOKEN_GAP_TIMEOUT_MS", "1500"),
         ("BREAKER__WHOLE_TIMEOUT_MS", "1200"),

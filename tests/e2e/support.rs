@@ -149,6 +149,8 @@ impl Outrigger {
             .env("OUTRIGGER__SERVER__ADMIN", admin.to_string())
             // Most tests ask the same question again and mean to reach the backend.
             .env("OUTRIGGER__SEMANTIC_CACHE__MODE", "off")
+            // And to count what reaches it.
+            .env("OUTRIGGER__BREAKER__ENGINE_METRICS", "off")
             .stderr(std::fs::File::create(&log).unwrap());
         for (key, value) in settings {
             command.env(format!("OUTRIGGER__{key}"), value);
@@ -208,6 +210,9 @@ impl Drop for Outrigger {
         let _ = std::fs::remove_file(&self.log);
     }
 }
+
+/// For tests of single faults: nothing is tried again, and no number of faults leaves the backend alone.
+pub const UNBROKEN: [(&str, &str); 2] = [("BREAKER__RETRIES", "0"), ("BREAKER__CONSECUTIVE_FAILURES", "1000000")];
 
 /// An answer read to its end.
 #[derive(Debug)]

@@ -13,7 +13,7 @@ use outrigger_filters::reply::Kind;
 use outrigger_filters::store::{Config, Store};
 use outrigger_filters::tenants::Names;
 use outrigger_filters::tokens::Tokenizers;
-use outrigger_filters::{Ask, Backend, Body, Chain, Event, Refusal, Reply, Route, Tenant};
+use outrigger_filters::{Ask, Backend, Body, Call, Chain, Event, Refusal, Reply, Route, Tenant};
 use redis::Commands;
 use tokio::time::Instant;
 
@@ -29,7 +29,7 @@ struct Endless;
 
 #[async_trait]
 impl Backend for Endless {
-    async fn call(&self, _ask: &Ask) -> Result<Reply, Refusal> {
+    async fn call(&self, _ask: &Ask, _call: &Call) -> Result<Reply, Refusal> {
         let first = Event { bytes: Bytes::from(format!("{TOKEN}\n\n")), kind: Kind::Data };
         let events = futures::stream::iter([Ok(vec![first])]).chain(futures::stream::pending());
         Ok(Reply::events(StatusCode::OK, HeaderMap::new(), Box::pin(events)))

@@ -9,15 +9,12 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use super::limit::Unit;
 use super::limiter::{Mode, Verdict};
 use super::rule::Rule;
-use crate::refusal::{Counts, span};
+use crate::refusal::{self, Counts, span};
+use crate::reply::degraded;
 
-const RETRY_AFTER: HeaderName = HeaderName::from_static("retry-after");
-const RETRY_AFTER_MS: HeaderName = HeaderName::from_static("retry-after-ms");
 const SHOULD_RETRY: HeaderName = HeaderName::from_static("x-should-retry");
 const RATELIMIT: HeaderName = HeaderName::from_static("ratelimit");
 const RATELIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
-/// Names what Outrigger does without, for now.
-pub const DEGRADED: HeaderName = HeaderName::from_static("x-outrigger-degraded");
 
 const REQUESTS: [HeaderName; 3] = [
     HeaderName::from_static("x-ratelimit-limit-requests"),
@@ -32,9 +29,7 @@ const TOKENS: [HeaderName; 3] = [
 
 /// When to come again.
 pub fn retry(headers: &mut HeaderMap, wait: Duration) {
-    let millis = u64::try_from(wait.as_nanos().div_ceil(1_000_000)).unwrap_or(u64::MAX);
-    headers.insert(RETRY_AFTER, HeaderValue::from(millis.div_ceil(1000)));
-    headers.insert(RETRY_AFTER_MS, HeaderValue::from(millis));
+    refusal::retry_after(headers, wait);
 }
 
 /// That coming again is of no use.
@@ -45,7 +40,7 @@ pub fn no_retry(headers: &mut HeaderMap) {
 /// Tells where the request stands. Our limits win over the backend's; where we have none, the backend's stay.
 pub fn tell(headers: &mut HeaderMap, rules: &[Rule], verdicts: &[Verdict], mode: Mode) {
     if mode == Mode::Degraded {
-        headers.insert(DEGRADED, HeaderValue::from_static("redis"));
+        headers.append(degraded::HEADER, HeaderValue::from_static("redis"));
     }
     // In the order of the settings, not of memory.
     let mut told: Vec<(&Rule, &Verdict)> =

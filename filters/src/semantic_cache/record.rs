@@ -16,7 +16,7 @@ use super::matching::Matched;
 use super::question;
 use super::steering;
 use crate::ask::{Ask, Route};
-use crate::reply::{Body, Event, Kind};
+use crate::reply::{Body, Event, Kind, degraded};
 use crate::usage::Tally;
 use crate::{End, Reply, Watch};
 
@@ -60,7 +60,8 @@ impl Draft {
             return Some(Unkept::Status);
         }
         let encoded = reply.headers.get(CONTENT_ENCODING).is_some_and(|encoding| encoding != "identity");
-        if encoded || steering::forbids_keeping(&reply.headers) {
+        // What stood in for a model is not what that model says.
+        if encoded || steering::forbids_keeping(&reply.headers) || degraded::is_another_models(&reply.headers) {
             return Some(Unkept::Forbidden);
         }
         let too_large = matches!(&reply.body, Body::Whole(body) if body.len() > self.cache.max_entry_bytes);

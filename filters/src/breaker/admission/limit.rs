@@ -1,0 +1,178 @@
+//! How much may be in flight, learned from how long backends take to begin an answer.
+//!
+//! After Netflix's Gradient2 (<https://github.com/Netflix/concurrency-limits>): the limit follows what was in flight times
+//! the gradient, which is what an answer may take over what it took, plus some headroom to find out more. Generations
+//! last for many windows, which asks for three changes.
+//! - A sample counts for what was in flight *when it entered*. Else a crowd that was let in under an old limit would
+//!   press the new one down again and again, until it has drained.
+//! - What already generates beside it is proof that so much fits, and the limit never goes below that.
+//! - A few slow answers among good ones are noise: the limit falls while about half of the latest are slow.
+
+use tokio::time::Instant;
+
+const LEAST_GRADIENT: f64 = 0.5;
+const SMOOTHING: f64 = 0.2;
+/// A window with fewer samples weighs less.
+const SAMPLES: f64 = 2.0;
+/// The weight of the latest sample in whether most are slow: four in a row are.
+const LATEST: f64 = 1.0 / 6.0;
+/// After so many windows without one slow answer the limit grows by all of its headroom.
+const CLEAN: f64 = 20.0;
+
+/// What one answer shows.
+#[derive(Clone, Copy, Debug)]
+pub struct Sample {
+    /// What it may take over what it took.
+    pub ratio: f64,
+    /// In flight when it entered, itself included.
+    pub entered_at: f64,
+    /// Of what is in flight now, how much generates.
+    pub running: f64,
+    pub in_flight: f64,
+}
+
+/// Between what the limit stays, and where it began; in units.
+#[derive(Clone, Copy, Debug)]
+pub struct Bounds {
+    pub least: f64,
+    pub most: f64,
+    pub initial: f64,
+}
+
+pub struct Limit {
+    pub value: f64,
+    /// Of the last window: 1 is no congestion.
+    pub gradient: f64,
+    slow: f64,
+    /// Windows without a slow answer.
+    clean: f64,
+    window: Window,
+    width: f64,
+    relearn: f64,
+}
+
+struct Window {
+    opened: Instant,
+    count: f64,
+    gradients: f64,
+    proposed: f64,
+    peak: f64,
+}
+
+impl Window {
+    const fn open(now: Instant) -> Window {
+        Window { opened: now, count: 0.0, gradients: 0.0, proposed: 0.0, peak: 0.0 }
+    }
+}
+
+impl Limit {
+    /// With a window of `width` seconds, and `relearn` seconds in which an untried limit doubles.
+    pub const fn new(value: f64, width: f64, relearn: f64, now: Instant) -> Limit {
+        Limit { value, gradient: 1.0, slow: 0.0, clean: 0.0, window: Window::open(now), width, relearn }
+    }
+
+    /// Begins anew, as where another unit is counted from now on.
+    pub const fn restart(&mut self, value: f64, now: Instant) {
+        *self = Limit::new(value, self.width, self.relearn, now);
+    }
+
+    /// Takes a sample in, and moves the limit where that ends a window. `usual` is a usual request's units.
+    pub fn learn(&mut self, sample: Sample, usual: f64, bounds: Bounds, now: Instant) {
+        let gradient = sample.ratio.clamp(LEAST_GRADIENT, 1.0);
+        let slow = gradient < 1.0;
+        self.slow += LATEST * (if slow { 1.0 } else { 0.0 } - self.slow);
+        self.window.count += 1.0;
+        self.window.gradients += gradient;
+        let proposed = if slow { (sample.entered_at * gradient).max(sample.running) } else { self.value };
+        self.window.proposed += proposed.min(self.value);
+        self.window.peak = self.window.peak.max(sample.in_flight);
+        let passed = now.saturating_duration_since(self.window.opened).as_secs_f64();
+        if passed >= self.width {
+            self.close(passed, sample.running, usual, bounds);
+            self.window = Window::open(now);
+        }
+    }
+
+    fn close(&mut self, passed: f64, running: f64, usual: f64, bounds: Bounds) {
+        let Window { count, gradients, proposed, peak, .. } = self.window;
+        self.gradient = gradients / count;
+        self.clean = if self.gradient < 1.0 { 0.0 } else { (self.clean + 1.0).min(CLEAN) };
+        let share = (count / SAMPLES).min(1.0);
+        let headroom = (self.value / usual).sqrt() * usual;
+        if self.slow >= 0.5 {
+            // None where the gradient is at its least: one more would wait for as long as a slot is held.
+            let headroom = headroom * (self.gradient - LEAST_GRADIENT) / (1.0 - LEAST_GRADIENT);
+            let target = (proposed / count + headroom).min(self.value);
+            // By factors, so that a limit far too high comes down as soon as one that is a little too high.
+            self.value *= (target / self.value).powf(SMOOTHING * share);
+        } else if peak * 2.0 >= self.value {
+            let weight = SMOOTHING + (1.0 - SMOOTHING) * self.clean / CLEAN;
+            self.value += headroom * weight * share;
+        } else if self.value < bounds.initial {
+            // Nobody comes near it, so nobody knows whether it still holds.
+            self.value = (self.value * (passed.min(1.0) / self.relearn).exp2()).min(bounds.initial);
+        }
+        self.value = self.value.max(running).max(bounds.least).min(bounds.most);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    const BOUNDS: Bounds = Bounds { least: 4.0, most: 1000.0, initial: 1000.0 };
+
+    /// The limit after so many windows of three samples each.
+    fn after(windows: u32, value: f64, sample: Sample) -> f64 {
+        let mut now = Instant::now();
+        let mut limit = Limit::new(value, 0.1, 1800.0, now);
+        for _ in 0..windows {
+            for _ in 0..3 {
+                now += Duration::from_millis(34);
+                limit.learn(sample, 1.0, BOUNDS, now);
+            }
+        }
+        limit.value
+    }
+
+    const SLOW: Sample = Sample { ratio: 0.1, entered_at: 100.0, running: 0.0, in_flight: 100.0 };
+    const GOOD: Sample = Sample { ratio: 3.0, ..SLOW };
+
+    #[test]
+    fn a_limit_far_too_high_comes_down_in_two_seconds() {
+        let limit = after(20, 1000.0, SLOW);
+        assert!((50.0..80.0).contains(&limit), "half of what was in flight, and headroom: {limit}");
+    }
+
+    #[test]
+    fn a_crowd_from_before_does_not_press_it_down_again() {
+        let limit = after(100, 60.0, Sample { entered_at: 500.0, ..SLOW });
+        assert!((60.0..63.0).contains(&limit), "{limit}");
+    }
+
+    #[test]
+    fn what_generates_fits() {
+        let limit = after(100, 100.0, Sample { running: 90.0, ..SLOW });
+        assert!((90.0..=101.0).contains(&limit), "{limit}");
+    }
+
+    #[test]
+    fn it_grows_only_where_it_is_in_the_way() {
+        assert!(after(10, 150.0, GOOD) > 170.0);
+        let untried = after(10, 500.0, GOOD);
+        assert!((500.0..501.0).contains(&untried), "{untried}");
+    }
+
+    #[test]
+    fn a_slow_answer_among_many_is_noise() {
+        let mut now = Instant::now();
+        let mut limit = Limit::new(1000.0, 0.1, 1800.0, now);
+        for count in 0..1000 {
+            now += Duration::from_millis(50);
+            limit.learn(if count % 5 == 0 { SLOW } else { GOOD }, 1.0, BOUNDS, now);
+        }
+        assert!(limit.value >= 999.0, "{}", limit.value);
+    }
+}

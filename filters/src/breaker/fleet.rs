@@ -1,0 +1,149 @@
+//! All backends, and who is asked for which model.
+
+use std::sync::atomic::{AtomicBool, AtomicU64};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use dashmap::DashMap;
+use opentelemetry::metrics::Meter;
+
+use super::budget::Budget;
+use super::config::{Backend, Config};
+use super::first_tokens::FirstTokens;
+use super::gate::Phase;
+use super::member::{Member, Override};
+use super::meters::Meters;
+use super::pool::{Degraded, Plan, Pool, Seat, Stage};
+use crate::{Reason, Refusal};
+
+/// Models whose plan is kept; for any other one it is made anew each time.
+const MOST_PLANS: usize = 1024;
+
+pub struct Fleet {
+    pub room: Config,
+    pub members: Vec<Arc<Member>>,
+    pub budget: Arc<Budget>,
+    pub meters: Arc<Meters>,
+    plans: DashMap<Box<str>, Arc<Plan>>,
+    ejections: Arc<Mutex<()>>,
+}
+
+impl Fleet {
+    pub fn new(room: &Config, backends: &[Backend], meter: &Meter) -> Arc<Self> {
+        let members: Vec<_> =
+            backends.iter().enumerate().map(|(index, config)| Arc::new(Member::new(index, config, room))).collect();
+        let meters = Arc::new(Meters::new(meter));
+        let budget = Arc::new(Budget::new(room.retry_share.get(), room.min_retries_per_sec));
+        let (plans, ejections) = (DashMap::new(), Arc::default());
+        let fleet = Arc::new(Fleet { room: room.clone(), members, budget, meters, plans, ejections });
+        super::meters::observe(&fleet, meter);
+        fleet
+    }
+
+    /// Who is asked for this model.
+    ///
+    /// # Errors
+    /// If nobody serves it.
+    pub fn plan(&self, model: Option<&str>) -> Result<Arc<Plan>, Refusal> {
+        let name = model.unwrap_or_default();
+        if let Some(plan) = self.plans.get(name) {
+            return Ok(plan.clone());
+        }
+        let plan = Arc::new(self.make(model)?);
+        if self.plans.len() < MOST_PLANS {
+            return Ok(self.plans.entry(name.into()).or_insert(plan).clone());
+        }
+        Ok(plan)
+    }
+
+    fn make(&self, model: Option<&str>) -> Result<Plan, Refusal> {
+        let mut stages = self.stages(model, None);
+        let fallback = self.room.fallbacks.iter().find(|fallback| Some(&*fallback.model) == model);
+        for other in fallback.iter().flat_map(|fallback| &fallback.to) {
+            stages.extend(self.stages(Some(other), model));
+        }
+        if stages.is_empty() {
+            return Err(Reason::NoSuchModel.into());
+        }
+        Ok(Plan {
+            terms: self.room.terms(model.unwrap_or_default()),
+            stages,
+            first_tokens: FirstTokens::new(),
+            p95_micros: AtomicU64::new(0),
+            used: AtomicBool::new(false),
+        })
+    }
+
+    /// The pools that serve a model, by tier; `instead_of` is the model that it stands in for.
+    fn stages(&self, model: Option<&str>, instead_of: Option<&str>) -> Vec<Stage> {
+        let mut tiers: Vec<_> = self.members.iter().map(|member| member.config.tier).collect();
+        tiers.sort_unstable();
+        tiers.dedup();
+        let asked = instead_of.or(model);
+        let seat = |member: &Arc<Member>| {
+            let known_as = match model {
+                Some(model) => Some(member.serves(model)?),
+                None => None,
+            };
+            let rename = known_as.filter(|name| Some(*name) != asked).map(Into::into);
+            Some(Seat { lane: member.lane(known_as.unwrap_or_default(), &self.room), rename })
+        };
+        let pools = tiers.into_iter().map(|tier| {
+            let of_tier = self.members.iter().filter(|member| member.config.tier == tier);
+            of_tier.filter_map(seat).collect::<Vec<_>>()
+        });
+        let pools = pools.filter(|seats| !seats.is_empty());
+        let stage = |(rank, seats)| {
+            let degraded = match (instead_of, rank) {
+                (Some(_), _) => Some(Degraded::FallbackModel),
+                (None, 0) => None,
+                (None, _) => Some(Degraded::FallbackPool),
+            };
+            Stage { pool: Arc::new(Pool::new(seats, &self.room, self.ejections.clone())), degraded }
+        };
+        pools.enumerate().map(stage).collect()
+    }
+
+    /// The backend of the routes that carry no model's name: the first that is well.
+    pub fn for_passed(&self) -> usize {
+        let is_well = |member: &&Arc<Member>| {
+            let forced = member.order() == Override::ForcedClosed;
+            let open = || member.lanes().iter().any(|lane| lane.gate.phase() == Phase::Open);
+            member.is_welcome() && (forced || !open())
+        };
+        let mut in_order: Vec<_> = self.members.iter().collect();
+        in_order.sort_by_key(|member| member.config.tier);
+        let well = in_order.iter().copied().find(is_well);
+        well.or_else(|| in_order.first().copied()).map_or(0, |member| member.index)
+    }
+
+    /// How long an answer may take where no model is named.
+    pub fn whole_deadline(&self) -> Duration {
+        Duration::from_millis(self.room.whole_timeout_ms.get())
+    }
+
+    pub fn named(&self, name: &str) -> Option<&Arc<Member>> {
+        self.members.iter().find(|member| member.name() == name)
+    }
+
+    /// Follows an operator's order.
+    pub fn obey(&self, member: &Member, order: Override) {
+        let before = member.obey(order);
+        if before == order {
+            return;
+        }
+        tracing::warn!(backend = member.name(), from = before.name(), to = order.name(), "the operator has decided");
+        if order == Override::Auto {
+            let now = tokio::time::Instant::now();
+            for lane in member.lanes() {
+                lane.cooling.forget();
+                lane.tell(lane.gate.reset(now), &self.meters);
+            }
+        }
+    }
+
+    /// What is done every second.
+    pub fn tick(&self) {
+        self.plans.iter().for_each(|plan| plan.learn());
+    }
+}

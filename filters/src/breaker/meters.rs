@@ -1,0 +1,157 @@
+//! What the room measures of itself.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use opentelemetry::KeyValue;
+use opentelemetry::metrics::{Counter, Meter};
+
+use super::fleet::Fleet;
+use super::gate::{Change, Outcome, Phase};
+use super::lane::Lane;
+
+pub struct Meters {
+    transitions: Counter<u64>,
+    pub retries: AtomicU64,
+    pub budget_spent: AtomicU64,
+    pub hedges: AtomicU64,
+    pub hedges_won: AtomicU64,
+    refusals: Counter<u64>,
+    fallbacks: Counter<u64>,
+}
+
+impl Meters {
+    pub fn new(meter: &Meter) -> Self {
+        let counter = |name, description| meter.u64_counter(name).with_description(description).build();
+        Meters {
+            transitions: counter(
+                "outrigger_breaker_transitions",
+                "Changes of a breaker's state, by backend and cause.",
+            ),
+            refusals: counter("outrigger_breaker_refusals", "Requests that no backend was asked for, by the reason."),
+            fallbacks: counter(
+                "outrigger_fallbacks",
+                "Requests that a backend of a higher tier or another model took.",
+            ),
+            retries: AtomicU64::new(0),
+            budget_spent: AtomicU64::new(0),
+            hedges: AtomicU64::new(0),
+            hedges_won: AtomicU64::new(0),
+        }
+    }
+
+    pub fn changed(&self, lane: &Lane, change: &Change) {
+        let labels = [
+            KeyValue::new("backend", lane.member.name().to_owned()),
+            KeyValue::new("to", change.to.name()),
+            KeyValue::new("cause", change.cause.name()),
+        ];
+        self.transitions.add(1, &labels);
+    }
+
+    pub fn refused(&self, why: &'static str) {
+        self.refusals.add(1, &[KeyValue::new("why", why)]);
+    }
+
+    pub fn fell_back(&self, to: &'static str) {
+        self.fallbacks.add(1, &[KeyValue::new("to", to)]);
+    }
+}
+
+/// Lets the instruments that are looked at, and not told, see the fleet.
+pub fn observe(fleet: &Arc<Fleet>, meter: &Meter) {
+    counted(fleet, meter);
+    of_backends(fleet, meter);
+    let seen = Arc::downgrade(fleet);
+    meter
+        .u64_observable_gauge("outrigger_breaker_state")
+        .with_description("The breaker of a backend and model: 0 closed, 1 half-open, 2 open.")
+        .with_callback(move |observer| {
+            for member in seen.upgrade().iter().flat_map(|fleet| &fleet.members) {
+                for lane in member.lanes() {
+                    let state = match lane.gate.phase() {
+                        Phase::Closed => 0,
+                        Phase::HalfOpen => 1,
+                        Phase::Open => 2,
+                    };
+                    let model = KeyValue::new("gen_ai.request.model", lane.model.to_string());
+                    observer.observe(state, &[KeyValue::new("backend", member.name().to_owned()), model]);
+                }
+            }
+        })
+        .build();
+}
+
+type OfMeters = fn(&Meters) -> &AtomicU64;
+
+fn counted(fleet: &Arc<Fleet>, meter: &Meter) {
+    let counters: [(&'static str, &'static str, OfMeters); 4] = [
+        ("outrigger_retries", "Calls that were repeated.", |meters| &meters.retries),
+        ("outrigger_retry_budget_exhausted", "Calls that were not repeated because the budget was spent.", |meters| {
+            &meters.budget_spent
+        }),
+        ("outrigger_hedges", "First tokens that a second backend was asked for.", |meters| &meters.hedges),
+        ("outrigger_hedges_won", "Of these, those that the second backend had first.", |meters| &meters.hedges_won),
+    ];
+    for (name, description, of) in counters {
+        let meters = fleet.meters.clone();
+        let observe = move |observer: &dyn opentelemetry::metrics::AsyncInstrument<u64>| {
+            observer.observe(of(&meters).load(Ordering::Relaxed), &[]);
+        };
+        meter.u64_observable_counter(name).with_description(description).with_callback(observe).build();
+    }
+}
+
+type OfMember = fn(&super::member::Member) -> u64;
+
+fn of_backends(fleet: &Arc<Fleet>, meter: &Meter) {
+    let gauges: [(&'static str, &'static str, OfMember); 4] = [
+        ("outrigger_backend_in_flight", "Requests that a backend is at.", |member| {
+            member.in_flight.load(Ordering::Relaxed)
+        }),
+        ("outrigger_backend_limit", "Requests, or tokens, that a backend is given at once.", |member| {
+            member.admission.report().limit
+        }),
+        ("outrigger_backend_queued", "Requests that wait for a backend.", |member| {
+            let queued = member.admission.report().queued;
+            (queued.low + queued.normal + queued.high) as u64
+        }),
+        ("outrigger_backend_healthy", "1 where the active checks find a backend well, or it has none.", |member| {
+            u64::from(member.is_healthy())
+        }),
+    ];
+    for (name, description, of) in gauges {
+        let seen = Arc::downgrade(fleet);
+        let observe = move |observer: &dyn opentelemetry::metrics::AsyncInstrument<u64>| {
+            for member in seen.upgrade().iter().flat_map(|fleet| &fleet.members) {
+                observer.observe(of(member), &[KeyValue::new("backend", member.name().to_owned())]);
+            }
+        };
+        meter.u64_observable_gauge(name).with_description(description).with_callback(observe).build();
+    }
+    let seen = Arc::downgrade(fleet);
+    meter
+        .u64_observable_counter("outrigger_backend_calls")
+        .with_description("Calls to a backend by what came of them: good, fault, limited, unauthorized, neutral.")
+        .with_callback(move |observer| {
+            for member in seen.upgrade().iter().flat_map(|fleet| &fleet.members) {
+                for (outcome, count) in Outcome::ALL.into_iter().zip(&member.calls) {
+                    let backend = KeyValue::new("backend", member.name().to_owned());
+                    observer
+                        .observe(count.load(Ordering::Relaxed), &[backend, KeyValue::new("outcome", outcome.name())]);
+                }
+            }
+        })
+        .build();
+    let seen = Arc::downgrade(fleet);
+    meter
+        .u64_observable_counter("outrigger_backend_stalls")
+        .with_description("Streams ended because nothing came within the time between two tokens.")
+        .with_callback(move |observer| {
+            for member in seen.upgrade().iter().flat_map(|fleet| &fleet.members) {
+                let backend = KeyValue::new("backend", member.name().to_owned());
+                observer.observe(member.stalls.load(Ordering::Relaxed), &[backend]);
+            }
+        })
+        .build();
+}

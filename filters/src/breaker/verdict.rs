@@ -1,0 +1,155 @@
+//! What an answer, or its absence, says of the backend; and whether asking again may help.
+
+use std::time::{Duration, SystemTime};
+
+use http::header::RETRY_AFTER;
+use http::{HeaderMap, StatusCode};
+
+use super::gate::Outcome;
+use crate::reply::{Body, Broken, Event, Kind};
+use crate::{End, Reason, Refusal, Reply, sse};
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Verdict {
+    pub outcome: Outcome,
+    /// Whether another call of the same may have a better end.
+    pub may_repeat: bool,
+    /// How long the backend asks to be left alone.
+    pub pause: Option<Duration>,
+}
+
+/// Of a call that says nothing and that nothing speaks for repeating.
+pub const UNKNOWN: Verdict = Verdict::of(Outcome::Neutral, false);
+
+impl Verdict {
+    const fn of(outcome: Outcome, may_repeat: bool) -> Self {
+        Verdict { outcome, may_repeat, pause: None }
+    }
+}
+
+/// What is known when the head of an answer is there, or will not come. A stream is judged by its end.
+pub fn judge(outcome: &Result<Reply, Refusal>, own_key: bool) -> Option<Verdict> {
+    match outcome {
+        Ok(reply) => {
+            let verdict = of_status(reply.status, own_key);
+            if verdict.outcome == Outcome::Good && matches!(reply.body, Body::Events(_)) {
+                return None;
+            }
+            let pause = (verdict.may_repeat).then(|| retry_after(&reply.headers)).flatten();
+            Some(Verdict { pause, ..verdict })
+        }
+        Err(refusal) => Some(of_reason(&refusal.reason)),
+    }
+}
+
+fn of_status(status: StatusCode, own_key: bool) -> Verdict {
+    match status.as_u16() {
+        200..=399 => Verdict::of(Outcome::Good, false),
+        // With the client's own key it is the client's own affair.
+        401 | 403 if own_key => Verdict::of(Outcome::Unauthorized, true),
+        429 => Verdict::of(Outcome::Limited, true),
+        // The server says that it gave up on this one request: neither a fault, nor the client's error.
+        408 | 409 => Verdict::of(Outcome::Neutral, true),
+        400..=499 | 501 | 505 => Verdict::of(Outcome::Neutral, false),
+        _ => Verdict::of(Outcome::Fault, true),
+    }
+}
+
+fn of_reason(reason: &Reason) -> Verdict {
+    match reason {
+        Reason::Unreachable | Reason::BackendCut | Reason::BackendNonsense | Reason::FirstTokenTimeout => {
+            Verdict::of(Outcome::Fault, true)
+        }
+        // It had begun to answer, and what it has generated once costs as much again; or its time is over.
+        Reason::AnswerCut | Reason::AnswerTimeout => Verdict::of(Outcome::Fault, false),
+        _ => Verdict::of(Outcome::Neutral, false),
+    }
+}
+
+/// What the end of a stream says. `failed` is whether an event in it told of an error.
+pub fn of_end(end: &End, failed: bool) -> Outcome {
+    match end {
+        _ if failed => Outcome::Fault,
+        End::Complete => Outcome::Good,
+        End::Broken(Broken::BackendCut | Broken::TokenGap | Broken::TooLong) => Outcome::Fault,
+        End::Broken(Broken::ReaderTooSlow | Broken::Lost) | End::Abandoned => Outcome::Neutral,
+    }
+}
+
+/// Whether an event tells of an error that is the backend's: one with a code of 4xx is the question's.
+pub fn tells_of_a_fault(event: &Event) -> bool {
+    matches!(event.kind, Kind::Data | Kind::Last) && sse::is_error(&event.bytes) && !blames_the_question(&event.bytes)
+}
+
+fn blames_the_question(event: &[u8]) -> bool {
+    let data = event.split(|byte| *byte == b'\n').find_map(|line| line.strip_prefix(b"data:"));
+    let said = data.and_then(|data| serde_json::from_slice::<serde_json::Value>(data).ok()).unwrap_or_default();
+    let code = said["error"]["code"].as_u64();
+    code.is_some_and(|code| (400..500).contains(&code)) || said["error"]["type"] == "invalid_request_error"
+}
+
+/// RFC 9110, section 10.2.3: seconds or a date; `retry-after-ms` as OpenAI's and Azure's servers send it goes first.
+pub fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+    let text = |name: &str| headers.get(name)?.to_str().ok().map(str::trim);
+    let number = |name: &str| text(name)?.parse::<f64>().ok().filter(|number| (0.0..1e9).contains(number));
+    if let Some(millis) = number("retry-after-ms") {
+        return Some(Duration::from_secs_f64(millis / 1000.0));
+    }
+    if let Some(seconds) = number(RETRY_AFTER.as_str()) {
+        return Some(Duration::from_secs_f64(seconds));
+    }
+    let date = httpdate::parse_http_date(text(RETRY_AFTER.as_str())?).ok()?;
+    #[expect(clippy::disallowed_methods, reason = "a date is meant: the header names one")]
+    let now = SystemTime::now();
+    Some(date.duration_since(now).unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn whole(status: u16, own_key: bool) -> Verdict {
+        let reply = Reply::whole(StatusCode::from_u16(status).unwrap(), HeaderMap::new(), "{}");
+        judge(&Ok(reply), own_key).unwrap()
+    }
+
+    #[test]
+    fn what_a_client_did_wrong_never_counts_against_a_backend() {
+        for status in [400, 404, 405, 413, 415, 422, 431, 451, 499] {
+            assert_eq!(whole(status, true), Verdict::of(Outcome::Neutral, false), "{status}");
+        }
+        for status in [401, 403] {
+            assert_eq!(whole(status, false).outcome, Outcome::Neutral, "{status}: the client's own key");
+            assert_eq!(whole(status, true).outcome, Outcome::Unauthorized, "{status}: ours");
+        }
+    }
+
+    #[test]
+    fn what_a_backend_did_wrong_does() {
+        for status in [500, 502, 503, 504, 529] {
+            assert_eq!(whole(status, false), Verdict::of(Outcome::Fault, true), "{status}");
+        }
+        assert_eq!(whole(429, false).outcome, Outcome::Limited);
+        for reason in [Reason::Unreachable, Reason::BackendCut, Reason::FirstTokenTimeout, Reason::AnswerCut] {
+            assert_eq!(judge(&Err(reason.clone().into()), false).unwrap().outcome, Outcome::Fault, "{reason}");
+        }
+        assert_eq!(of_end(&End::Broken(Broken::TokenGap), false), Outcome::Fault);
+        assert_eq!(of_end(&End::Complete, true), Outcome::Fault, "a 200 whose stream tells of an error");
+        assert_eq!(of_end(&End::Abandoned, false), Outcome::Neutral, "the client left");
+    }
+
+    #[test]
+    fn retry_after_is_understood_in_all_its_forms() {
+        let of = |name: &'static str, value: &str| {
+            retry_after(&[(name.parse().unwrap(), value.parse().unwrap())].into_iter().collect())
+        };
+        assert_eq!(of("retry-after", "2"), Some(Duration::from_secs(2)));
+        assert_eq!(of("retry-after-ms", "250"), Some(Duration::from_millis(250)));
+        assert_eq!(of("retry-after", "Fri, 31 Dec 1999 23:59:59 GMT"), Some(Duration::ZERO));
+        let far = of("retry-after", "Fri, 31 Dec 2100 23:59:59 GMT").unwrap();
+        assert!(far > Duration::from_secs(3600 * 24 * 365));
+        for nonsense in ["soon", "-1", "NaN", "1e99"] {
+            assert_eq!(of("retry-after", nonsense), None, "{nonsense}");
+        }
+    }
+}
