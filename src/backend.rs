@@ -20,7 +20,7 @@ use outrigger_filters::{Ask, Call, Deadlines, Reason, Refusal, Reply};
 use pingora::http::RequestHeader;
 use pingora::protocols::http::client::HttpSession;
 use pingora::{Error, ErrorType};
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout_at};
 
 use crate::config;
 use crate::identity::API_KEY;
@@ -47,9 +47,9 @@ impl Backends {
         &self.fleet
     }
 
-    /// The backend of the routes that carry no model name.
+    /// The backend of the routes that carry no model name; none where none may be asked.
     pub fn for_passed(&self) -> Option<&Arc<Upstream>> {
-        self.upstreams.get(self.fleet.for_passed())
+        self.upstreams.get(self.fleet.for_passed()?)
     }
 
     /// How long a passed request may wait for a byte.
@@ -77,7 +77,10 @@ impl Backends {
                 let home = answer::Home { wire: upstream.wire.clone(), peer: peers.usual };
                 Ok(Answering { session, home, begun })
             }
-            (Err(_), Err(error)) | (Err(error), Ok(())) => Err(Failed::in_exchange(&error, reused)),
+            // A connection of HTTP/2 lives on when a stream on it is reset: that is no dead connection.
+            (Err(_), Err(error)) | (Err(error), Ok(())) => {
+                Err(Failed::in_exchange(&error, ask, reused && matches!(session, HttpSession::H1(_))))
+            }
         }
     }
 }
@@ -105,9 +108,14 @@ impl Failed {
         Failed { refusal: Refusal::because(reason, error), stale: false }
     }
 
-    fn in_exchange(error: &Error, reused: bool) -> Self {
+    /// No head in time. Of an answer that is not streamed it comes when all is done.
+    const fn late(ask: &Ask) -> Reason {
+        if ask.question.stream { Reason::FirstTokenTimeout } else { Reason::AnswerTimeout }
+    }
+
+    fn in_exchange(error: &Error, ask: &Ask, reused: bool) -> Self {
         let (reason, dead) = match error.etype() {
-            ErrorType::ReadTimedout | ErrorType::WriteTimedout => (Reason::FirstTokenTimeout, false),
+            ErrorType::ReadTimedout | ErrorType::WriteTimedout => (Self::late(ask), false),
             ErrorType::InvalidHTTPHeader => (Reason::BackendNonsense, false),
             _ => (Reason::BackendCut, true),
         };
@@ -119,12 +127,18 @@ impl Failed {
 impl filters::Backend for Backends {
     async fn call(&self, ask: &Ask, call: &Call) -> Result<Reply, Refusal> {
         let upstream = self.upstreams.get(call.backend).ok_or(Reason::NoSuchModel)?;
-        let (answering, attempts) = match self.send(upstream, ask, call.deadlines, false).await {
+        // One deadline for all of it: names, connecting, and heads that come a byte at a time.
+        let until = Instant::now() + until_head(call.deadlines, ask);
+        let send = async |fresh| match timeout_at(until, self.send(upstream, ask, call.deadlines, fresh)).await {
+            Ok(sent) => sent,
+            Err(_) => Err(Failed::before_sending(Failed::late(ask), "no head came in time")),
+        };
+        let (answering, attempts) = match send(false).await {
             Ok(answering) => (answering, 1),
             // Once, on a connection of its own, and only while nothing of an answer has come. No budget is asked: there are
             // no more such connections than there were whole answers before.
             Err(failed) if failed.stale => {
-                let again = self.send(upstream, ask, call.deadlines, true).await;
+                let again = send(true).await;
                 (again.map_err(|failed| failed.refusal)?, 2_u32)
             }
             Err(failed) => return Err(failed.refusal),

@@ -16,7 +16,7 @@ use pingora::proxy::{FailToProxy, ProxyHttp, Session};
 use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorSource, ErrorType, Result};
 
-use crate::backend::{Backends, put_key};
+use crate::backend::{Backends, Upstream, put_key};
 use crate::config::{Server, Tenants};
 use crate::downstream::{self, Interrupted};
 use crate::form;
@@ -72,8 +72,9 @@ pub struct Request {
     pub tokens: Tokens,
     /// Bytes of a passed body so far.
     passed_bytes: usize,
-    /// What a passed request holds of the limits.
+    /// What a passed request holds of the limits, and where it goes.
     permit: Option<Permit>,
+    upstream: Option<Arc<Upstream>>,
     _busy: Busy,
 }
 
@@ -143,13 +144,16 @@ impl Proxy {
     }
 
     /// Whether a request may go through without the chain.
-    async fn pass(&self, session: &Session) -> Result<Permit, Refusal> {
+    async fn pass(&self, session: &Session) -> Result<(Permit, Arc<Upstream>), Refusal> {
         let tenant = self.welcome(session)?;
         let limit = self.server.max_body_bytes.get();
         if declared_length(session.req_header()).is_some_and(|length| length > limit) {
             return Err(Reason::BodyTooLarge { limit }.into());
         }
-        self.limiter.admit_passed(tenant, &self.marks(session)).await
+        let permit = self.limiter.admit_passed(tenant, &self.marks(session)).await?;
+        // Chosen once: the head that is written for it must go to nobody else.
+        let upstream = self.backends.for_passed().ok_or(Reason::Unavailable)?.clone();
+        Ok((permit, upstream))
     }
 
     async fn refuse(&self, session: &mut Session, request: &Request, refusal: &Refusal) -> Result<()> {
@@ -189,6 +193,7 @@ impl ProxyHttp for Proxy {
             tokens: Tokens::begin(),
             passed_bytes: 0,
             permit: None,
+            upstream: None,
             _busy: self.active.enter(),
         });
         Ok(())
@@ -206,8 +211,8 @@ impl ProxyHttp for Proxy {
                 Ok(true)
             }
             Ok(Fate::Passed) => match self.pass(session).await {
-                Ok(permit) => {
-                    request.permit = Some(permit);
+                Ok((permit, upstream)) => {
+                    (request.permit, request.upstream) = (Some(permit), Some(upstream));
                     Ok(false)
                 }
                 Err(refusal) => self.refuse(session, request, &refusal).await.map(|()| true),
@@ -219,8 +224,9 @@ impl ProxyHttp for Proxy {
         }
     }
 
-    async fn upstream_peer(&self, _session: &mut Session, _ctx: &mut Self::CTX) -> Result<Box<HttpPeer>> {
-        let upstream = self.backends.for_passed().ok_or_else(|| Error::new(ErrorType::InternalError))?;
+    async fn upstream_peer(&self, _session: &mut Session, ctx: &mut Self::CTX) -> Result<Box<HttpPeer>> {
+        let upstream = ctx.as_ref().and_then(|request| request.upstream.clone());
+        let upstream = upstream.ok_or_else(|| Error::new(ErrorType::InternalError))?;
         match upstream.peer().await {
             Ok(peers) => {
                 let mut peer = HttpPeer::clone(&peers.usual);
@@ -237,7 +243,8 @@ impl ProxyHttp for Proxy {
         head: &mut RequestHeader,
         ctx: &mut Self::CTX,
     ) -> Result<()> {
-        let upstream = self.backends.for_passed().ok_or_else(|| Error::new(ErrorType::InternalError))?;
+        let upstream = ctx.as_ref().and_then(|request| request.upstream.clone());
+        let upstream = upstream.ok_or_else(|| Error::new(ErrorType::InternalError))?;
         head.insert_header(HOST, upstream.host.clone())?;
         if let Some(request) = ctx {
             head.insert_header("x-request-id", request.id.clone())?;

@@ -187,7 +187,13 @@ fn server_conf(config: &Config) -> ServerConf {
         grace_period_seconds: Some(config.server.drain_secs.saturating_add(1)),
         graceful_shutdown_timeout_seconds: Some(1),
         upstream_keepalive_pool_size: 256,
-        ca_file: config.backends.first().and_then(Backend::authorities),
+        // For what is passed on: of the first backend that needs any.
+        ca_file: config
+            .backends
+            .iter()
+            .find(|backend| backend.url.tls)
+            .or(config.backends.first())
+            .and_then(Backend::authorities),
         ..ServerConf::default()
     }
 }

@@ -59,7 +59,6 @@ impl Filter for Breaker {
         let wishes = Wishes::of(ask.steering())?;
         let plan = self.0.plan(ask.question.model.as_deref())?;
         plan.used.store(true, Ordering::Relaxed);
-        self.0.budget.deposit();
         Attempts::new(&self.0, plan, ask, wishes, next).run().await
     }
 }

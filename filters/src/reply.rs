@@ -22,6 +22,8 @@ pub struct Event {
 pub enum Kind {
     /// An event that carries data: a token, mostly.
     Data,
+    /// An event that says that an answer will come, and nothing of it: engines send it before they have begun.
+    Prelude,
     /// The event after which nothing follows: `[DONE]`, or the API's own last event.
     Last,
     /// A comment or an empty event: a sign of life.

@@ -3,11 +3,13 @@
 //! The pieces that come out, one behind the other, are the bytes that went in. The framing is that
 //! of the WHATWG HTML standard, section 9.2: lines end in LF, CR or CRLF, an empty line ends an event.
 
+use std::collections::BTreeSet;
 use std::sync::LazyLock;
 
 use bytes::{Bytes, BytesMut};
-use memchr::memchr2;
 use memchr::memmem::Finder;
+use memchr::{memchr, memchr2};
+use serde::Deserialize;
 
 use crate::reply::{Event, Kind};
 
@@ -19,7 +21,9 @@ const MAX_EVENT_BYTES: usize = 1024 * 1024;
 pub struct Splitter {
     pending: BytesMut,
     finished: bool,
-    concluded: bool,
+    failed: bool,
+    /// The answers that have said why they end.
+    concluded: BTreeSet<u64>,
 }
 
 impl Splitter {
@@ -59,14 +63,18 @@ impl Splitter {
         self.finished
     }
 
-    /// Whether what is to be said has been said, be it without that last event: a reason to finish was given, or an error.
-    pub fn has_concluded(&self) -> bool {
-        self.finished || self.concluded
+    /// Whether what is to be said has been said, be it without that last event: each of so many answers gave a reason to
+    /// finish, or an error was told.
+    pub fn has_concluded(&self, choices: u64) -> bool {
+        self.finished || self.failed || self.concluded.len() as u64 >= choices.min(MOST_CHOICES)
     }
 
     fn note(&mut self, event: &[u8], kind: Kind) {
         self.finished |= kind == Kind::Last;
-        self.concluded = self.concluded || gives_a_reason(event) || is_error(event);
+        self.failed |= is_error(event);
+        if gives_a_reason(event) {
+            concluded_by(event, &mut self.concluded);
+        }
     }
 
     fn emit(&mut self, bytes: Bytes, events: &mut Vec<Event>) {
@@ -78,6 +86,8 @@ impl Splitter {
     fn flush_overlong(&mut self, events: &mut Vec<Event>) {
         if self.pending.len() > MAX_EVENT_BYTES {
             let bytes = std::mem::take(&mut self.pending).freeze();
+            // The last event of the Responses API repeats the whole answer, and may well be this large.
+            self.note(&bytes, kind(&bytes));
             events.push(Event { bytes, kind: Kind::Bytes });
         }
     }
@@ -114,19 +124,61 @@ pub fn kind(event: &[u8]) -> Kind {
                 return Kind::Last;
             }
             // Nothing after the first data line of a token matters here.
-            return Kind::Data;
+            return type_of(data).and_then(named).unwrap_or(Kind::Data);
         }
         if let Some(name) = field(line, b"event:") {
-            match name {
-                b"message_stop" | b"response.completed" | b"response.failed" | b"response.incomplete" | b"error" => {
-                    return Kind::Last;
-                }
-                b"ping" => return Kind::Comment,
-                _ => kind = Kind::Data,
+            match named(name) {
+                Some(known) => return known,
+                None => kind = Kind::Data,
             }
         }
     }
     kind
+}
+
+/// What the APIs call the events that matter here.
+fn named(name: &[u8]) -> Option<Kind> {
+    match name {
+        b"message_stop" | b"response.completed" | b"response.failed" | b"response.incomplete" | b"error" => {
+            Some(Kind::Last)
+        }
+        b"message_start" | b"response.created" | b"response.in_progress" | b"response.queued" => Some(Kind::Prelude),
+        b"ping" => Some(Kind::Comment),
+        _ => None,
+    }
+}
+
+/// The `type` of an event's data, where it stands first: some servers send no `event:` line.
+fn type_of(data: &[u8]) -> Option<&[u8]> {
+    let rest = data.strip_prefix(b"{")?.trim_ascii_start().strip_prefix(b"\"type\"")?;
+    let value = rest.trim_ascii_start().strip_prefix(b":")?.trim_ascii_start().strip_prefix(b"\"")?;
+    value.get(..memchr(b'"', value)?)
+}
+
+/// More answers in one stream are not told apart.
+const MOST_CHOICES: u64 = 128;
+
+/// Notes which of several answers have said why they end.
+fn concluded_by(event: &[u8], concluded: &mut BTreeSet<u64>) {
+    #[derive(Default, Deserialize)]
+    #[serde(default)]
+    struct Chunk {
+        choices: Vec<Choice>,
+    }
+    #[derive(Default, Deserialize)]
+    #[serde(default)]
+    struct Choice {
+        index: u64,
+        finish_reason: Option<serde::de::IgnoredAny>,
+    }
+    let data = event.split(|byte| matches!(byte, b'\n' | b'\r')).find_map(|line| field(line, b"data:"));
+    let chunk: Chunk = data.and_then(|data| serde_json::from_slice(data).ok()).unwrap_or_default();
+    let ended = chunk.choices.iter().filter(|choice| choice.finish_reason.is_some()).map(|choice| choice.index);
+    concluded.extend(ended.filter(|index| *index < MOST_CHOICES));
+    if concluded.is_empty() {
+        // Anthropic's, which has one answer.
+        concluded.insert(0);
+    }
 }
 
 /// Whether a chunk says why its text ends: `finish_reason`, or Anthropic's `stop_reason`, which is null until then.
@@ -243,5 +295,41 @@ mod tests {
             let out: Vec<u8> = events.iter().flat_map(|event| event.bytes.to_vec()).collect();
             prop_assert_eq!(out, chunks.concat());
         }
+    }
+
+    #[test]
+    fn what_matters_is_known_by_the_events_name_or_by_its_datas_type() {
+        for (event, expected) in [
+            ("event: message_start\ndata: {}\n\n", Kind::Prelude),
+            ("data: {\"type\": \"response.created\"}\n\n", Kind::Prelude),
+            ("data: {\"type\":\"response.completed\",\"response\":{}}\n\n", Kind::Last),
+            ("data: {\"type\":\"response.output_text.delta\"}\n\n", Kind::Data),
+            ("data: {\"choices\":[]}\n\n", Kind::Data),
+        ] {
+            assert_eq!(kind(event.as_bytes()), expected, "{event}");
+        }
+    }
+
+    /// Whether a stream of this many answers has said all, after these events.
+    fn concludes(choices: u64, events: &[&str]) -> bool {
+        let (mut splitter, mut out) = (Splitter::default(), Vec::new());
+        events.iter().for_each(|event| splitter.push(Bytes::from(format!("{event}\n\n")), &mut out));
+        splitter.has_concluded(choices)
+    }
+
+    #[test]
+    fn a_stream_has_said_all_when_each_answer_in_it_gave_its_reason() {
+        let (open, first, second) = (
+            r#"data: {"choices":[{"index":0,"delta":{"content":"\"finish_reason\":\"x\""},"finish_reason":null}]}"#,
+            r#"data: {"choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}"#,
+            r#"data: {"choices":[{"index":1,"delta":{},"finish_reason" : "length"}]}"#,
+        );
+        assert!(!concludes(1, &[open]) && concludes(1, &[open, first]));
+        assert!(!concludes(2, &[open, first, first]), "the second answer was cut off");
+        assert!(concludes(2, &[first, second]) && concludes(2, &[first, "data: [DONE]"]));
+        assert!(concludes(1, &[r#"data: {"type":"message_delta","delta":{"stop_reason":"end_turn"}}"#]));
+        assert!(concludes(1, &[r#"data: {"error":{"message":"boom"}}"#]), "an error is an end, and not a cut");
+        let large = format!("event: response.completed\ndata: {{\"text\":\"{}\"}}", "x".repeat(3 << 20));
+        assert!(concludes(1, &[&large]), "however large the last event is");
     }
 }

@@ -47,7 +47,7 @@ impl Tally {
                 self.said.piece(&event.bytes);
                 self.texts.piece(&event.bytes);
             }
-            Kind::Data | Kind::Last => {
+            Kind::Data | Kind::Prelude | Kind::Last => {
                 self.said.event(&event.bytes);
                 self.texts.event(&event.bytes);
             }

@@ -43,7 +43,10 @@ pub async fn read(answering: Answering, ask: &Ask, deadlines: Deadlines) -> Resu
     let end = begun + if streams { deadlines.stream } else { deadlines.whole };
     let source = Box::new(Source { session, home, framing, until, end, gap: None, alarm: None });
     match streams {
-        true => Box::pin(streamed(source, status, headers, deadlines.token_gap)).await,
+        true => {
+            let choices = ask.question.choices.unwrap_or(1).max(1);
+            Box::pin(streamed(source, status, headers, deadlines.token_gap, choices)).await
+        }
         false => plain(source, status, headers, deadlines.token_gap).await,
     }
 }
@@ -53,9 +56,10 @@ async fn streamed(
     status: StatusCode,
     headers: HeaderMap,
     gap: Duration,
+    choices: u64,
 ) -> Result<Reply, Refusal> {
     let mut relay =
-        Relay { source: Some(source), splitter: Splitter::default(), gap, must_conclude: status.is_success() };
+        Relay { source: Some(source), splitter: Splitter::default(), gap, must_conclude: status.is_success(), choices };
     let first = match relay.next().await {
         Some(Ok(batch)) => Some(batch),
         Some(Err(broken)) => return Err(before_the_first_event(broken)),
@@ -176,6 +180,8 @@ struct Relay {
     gap: Duration,
     /// Whether it is an answer of the API, which says that it ends; an error need not.
     must_conclude: bool,
+    /// Answers in it, each of which says that it ends.
+    choices: u64,
 }
 
 impl Relay {
@@ -198,9 +204,9 @@ impl Relay {
             if batch.is_empty() {
                 continue;
             }
-            // Comments before the first token do not stop its clock.
+            // Comments and announcements before the first token do not stop its clock.
             if let Some(source) = &mut self.source
-                && batch.iter().any(|event| event.kind != Kind::Comment)
+                && batch.iter().any(|event| !matches!(event.kind, Kind::Comment | Kind::Prelude))
             {
                 source.flows(self.gap);
             }
@@ -216,7 +222,7 @@ impl Relay {
         let whole = match source.framing {
             Framing::UntilClose => self.splitter.has_finished(),
             // A proxy on the way, or the server itself, may end a stream in due form that was cut off: half an answer.
-            Framing::Framed => self.splitter.has_concluded() || !self.must_conclude,
+            Framing::Framed => self.splitter.has_concluded(self.choices) || !self.must_conclude,
         };
         if !whole {
             return Err(Broken::BackendCut);

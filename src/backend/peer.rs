@@ -16,6 +16,8 @@ use crate::config::{Backend, BackendUrl, Protocol};
 
 /// How long a resolved name is used: services move.
 const NAME_LASTS: Duration = Duration::from_secs(10);
+/// How long resolving a name may take.
+const NAME_TAKES: Duration = Duration::from_secs(5);
 /// Streams on one HTTP/2 connection to a backend.
 const STREAMS: usize = 100;
 
@@ -87,13 +89,20 @@ impl Upstream {
                 *resolved = Some((Instant::now(), peers.clone()));
                 Ok(peers)
             }
-            // A name server that is gone takes no backend with it.
-            Err(error) => resolved.as_ref().map(|(_, peers)| peers.clone()).ok_or(error),
+            // A name server that is gone takes no backend with it, and is not asked again by each request.
+            Err(error) => match &mut *resolved {
+                Some((since, peers)) => {
+                    *since = Instant::now();
+                    Ok(peers.clone())
+                }
+                None => Err(error),
+            },
         }
     }
 
     async fn resolve(&self) -> std::io::Result<SocketAddr> {
-        let mut addresses = tokio::net::lookup_host((self.url.host.as_str(), self.url.port)).await?;
+        let lookup = tokio::net::lookup_host((self.url.host.as_str(), self.url.port));
+        let mut addresses = tokio::time::timeout(NAME_TAKES, lookup).await??;
         addresses.next().ok_or_else(|| std::io::Error::other("the backend's name has no address"))
     }
 }

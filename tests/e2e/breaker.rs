@@ -114,7 +114,8 @@ async fn a_retry_after_is_obeyed_and_the_client_is_told() {
     assert_eq!((second.status.as_u16(), &second.json()["error"]["code"]), (429, &json!("rate_limit_exceeded")));
     assert!(second.header("retry-after").parse::<u64>().is_ok_and(|wait| (25..=30).contains(&wait)));
     assert_eq!(simulator.stats().await["requests"], 1, "it was left alone");
-    assert_eq!(state(&outrigger, 0).await, "paused");
+    let told = get(outrigger.admin, "/api/backends/local").await.json();
+    assert_eq!(told["models"][0]["paused_tenants"], 1, "it is the client's quota, and nobody else's: {told}");
 
     let soon = Simulator::start(&[]);
     let outrigger = Outrigger::before(&soon, &[]).await;

@@ -134,8 +134,9 @@ impl<'room> Attempts<'room> {
             Either::Left((answer, _)) => return answer,
             Either::Right(((), first)) => first,
         };
-        let second = match self.seeker().find(&self.tried).await {
-            Ok(chosen) if chosen.degraded.is_none() && self.fleet.budget.withdraw() => self.call(chosen).await,
+        // Only where there is room at once: nobody reads the first one's answer meanwhile.
+        let second = match self.seeker().find_now(&self.tried) {
+            Some(chosen) if self.fleet.budget.withdraw() => self.call(chosen).await,
             _ => return late.await,
         };
         self.fleet.meters.hedges.fetch_add(1, Ordering::Relaxed);
@@ -153,8 +154,14 @@ impl<'room> Attempts<'room> {
 
     /// Begins a call.
     async fn call(&mut self, chosen: Chosen) -> BoxFuture<'static, Result<Reply, Failed>> {
-        let Chosen { seat, ticket, slot, degraded } = chosen;
+        let Chosen { seat, mut ticket, slot, degraded } = chosen;
+        if self.ask.question.stream {
+            ticket.awaits_first_token();
+        }
         let backend = seat.lane.member.index;
+        if self.calls == 0 {
+            self.fleet.budget.deposit();
+        }
         self.calls += 1;
         if !self.tried.contains(&backend) {
             self.tried.push(backend);
@@ -171,15 +178,24 @@ impl<'room> Attempts<'room> {
             let left = until.saturating_duration_since(Instant::now()).max(Duration::from_millis(1));
             deadlines.first_token = deadlines.first_token.min(left);
             deadlines.whole = deadlines.whole.min(left);
+            // What was waited comes off the whole of a stream, too, where the client has bounded that.
+            deadlines.stream = deadlines.stream.saturating_sub(self.begun.elapsed()).max(Duration::from_millis(1));
         }
+        let hurried = deadlines != self.plan.terms.deadlines;
         let call = Call { backend, deadlines };
         let (next, calls, tenant, plan) =
             (self.next.clone().with(call), self.calls, self.ask.tenant, self.plan.clone());
-        let held = Held { ticket, slot, plan, class: admission::class(ask.body.len() as u64 / 4) };
+        let held = Held { ticket, slot, plan, class: admission::class(ask.body.len() as u64 / 4), hurried };
         async move {
             let answer = next.run(ask.clone()).await;
             let lane = held.ticket.lane.clone();
-            let verdict = verdict::judge(&answer, lane.member.config.own_key);
+            let mut verdict = verdict::judge(&answer, lane.member.config.own_key);
+            let late = |refusal: &Refusal| matches!(refusal.reason, Reason::FirstTokenTimeout | Reason::AnswerTimeout);
+            if let (Some(verdict), Err(refusal)) = (&mut verdict, &answer)
+                && late(refusal)
+            {
+                verdict.outcome = held.late();
+            }
             if let Some(verdict) = verdict {
                 lane.pause(&verdict, tenant, Instant::now());
                 held.finished(verdict.outcome, answer.as_ref().map_or(0, length));
@@ -242,7 +258,7 @@ const UNKNOWN_WAIT: Duration = Duration::from_secs(5);
 
 fn watched(reply: Reply, held: Held, ask: &Ask) -> Reply {
     let streams = ask.question.stream;
-    reply.watched(Box::new(Watching { held, streams, seen: false, failed: false }))
+    reply.watched(Box::new(Watching { held, streams, seen: false, told: None }))
 }
 
 fn length(reply: &Reply) -> usize {

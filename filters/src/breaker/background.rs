@@ -90,7 +90,7 @@ impl Fleet {
 impl Member {
     fn says(&self, engine: engine::Engine) {
         let ours = self.in_flight.load(Ordering::Relaxed);
-        let foreign = (engine.running + engine.waiting).saturating_sub(ours);
+        let foreign = engine.running.saturating_add(engine.waiting).saturating_sub(ours);
         self.foreign_load.store(u32::try_from(foreign).unwrap_or(u32::MAX), Ordering::Relaxed);
         self.cache_fill.store((engine.kv_usage.unwrap_or(0.0).clamp(0.0, 1.0) * 1000.0) as u32, Ordering::Relaxed);
         if self.config.kv_tokens.is_none() {

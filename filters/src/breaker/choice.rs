@@ -60,11 +60,26 @@ impl Seeker<'_> {
         Err(full.map_or(Nowhere::Shut(shut), Nowhere::Full))
     }
 
+    /// A backend of those that are meant, if one can take it at once.
+    pub fn find_now(&self, without: &[usize]) -> Option<Chosen> {
+        let stage = self.plan.stages.first().filter(|stage| stage.degraded.is_none())?;
+        let mut usable = stage.pool.usable(&self.ask.tenant, without, Instant::now());
+        let (place, slot) = self.room_now(&stage.pool, &mut usable)?;
+        let seat = &stage.pool.seats[place];
+        let ticket = Ticket::take(&seat.lane, &stage.pool, &self.fleet.meters).ok()?;
+        Some(Chosen { seat: seat.clone(), ticket, slot, degraded: None })
+    }
+
     async fn within(&self, pool: &Arc<Pool>, without: &[usize]) -> Result<(Seat, Ticket, Slot), Nowhere> {
         loop {
             let mut usable = pool.usable(&self.ask.tenant, without, Instant::now());
             if usable.is_empty() {
-                return Err(Nowhere::Shut(pool.obstacle(&self.ask.tenant, Instant::now())));
+                let obstacle = pool.obstacle(&self.ask.tenant, Instant::now());
+                if obstacle.is_none() && without.is_empty() {
+                    // One has just become free.
+                    continue;
+                }
+                return Err(Nowhere::Shut(obstacle));
             }
             let Some((place, slot)) = self.room(pool, &mut usable).await? else { continue };
             let seat = &pool.seats[place];
@@ -78,14 +93,8 @@ impl Seeker<'_> {
     /// Room at one of these; none where they are to be looked at again.
     async fn room(&self, pool: &Pool, usable: &mut Vec<usize>) -> Result<Option<(usize, Slot)>, Nowhere> {
         let all = usable.clone();
-        let known = OnceCell::new();
-        let key = |affinity: &Affinity| *known.get_or_init(|| affinity.key(&Blocks::of(self.ask)));
-        while let Some(place) = pool.choose(self.plan.terms.balance, usable, key) {
-            let admission = &pool.seats[place].lane.member.admission;
-            if let Some(slot) = admission.try_enter(self.units(), self.wishes.priority) {
-                return Ok(Some((place, slot)));
-            }
-            usable.retain(|other| *other != place);
+        if let Some(found) = self.room_now(pool, usable) {
+            return Ok(Some(found));
         }
         let wait = |place: &usize| pool.seats[*place].lane.member.admission.expected_wait();
         let Some(place) = all.into_iter().min_by_key(wait) else { return Ok(None) };
@@ -95,6 +104,20 @@ impl Seeker<'_> {
             Err(Shed { why: Why::Moved, .. }) => Ok(None),
             Err(shed) => Err(Nowhere::Full(shed)),
         }
+    }
+
+    /// Room at one of these, if there is any.
+    fn room_now(&self, pool: &Pool, usable: &mut Vec<usize>) -> Option<(usize, Slot)> {
+        let known = OnceCell::new();
+        let key = |affinity: &Affinity| *known.get_or_init(|| affinity.key(&Blocks::of(self.ask)));
+        while let Some(place) = pool.choose(self.plan.terms.balance, usable, key) {
+            let admission = &pool.seats[place].lane.member.admission;
+            if let Some(slot) = admission.try_enter(self.units(), self.wishes.priority) {
+                return Some((place, slot));
+            }
+            usable.retain(|other| *other != place);
+        }
+        None
     }
 
     /// The tokens that it will take up, where those are counted.

@@ -43,12 +43,7 @@ impl FirstTokens {
         let now = Instant::now();
         let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         state.turn(now);
-        let seconds = took.as_secs_f64();
-        let age = (now - state.at).as_secs_f64() / HALF.as_secs_f64();
-        // The weight of a value is at least a tenth, so that a busy backend's mean moves, too.
-        let keeps = if state.counted == 0 { 0.0 } else { 0.5_f64.powf(age).min(0.9) };
-        state.mean = state.mean * keeps + seconds * (1.0 - keeps);
-        (state.at, state.counted) = (now, state.counted + 1);
+        state.add(took.as_secs_f64(), now);
         state.now.saturating_record((took.as_micros() as u64).max(1));
     }
 
@@ -56,6 +51,25 @@ impl FirstTokens {
     pub fn mean(&self) -> Option<f64> {
         let state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         (state.counted > 0).then_some(state.mean)
+    }
+
+    /// The mean as far as it still holds: what is old comes to be taken for the usual, so that a backend which was slow
+    /// once is tried again.
+    pub fn mean_or(&self, usual: f64) -> f64 {
+        let state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if state.counted == 0 {
+            return usual;
+        }
+        let holds = 0.5_f64.powf(state.at.elapsed().as_secs_f64() / HALF.as_secs_f64());
+        state.mean * holds + usual * (1.0 - holds)
+    }
+
+    /// An answer was given up after so long without a first token: the next may take as long.
+    pub fn waited(&self, took: Duration) {
+        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if took.as_secs_f64() > state.mean {
+            state.add(took.as_secs_f64(), Instant::now());
+        }
     }
 
     /// Of the last one or two minutes.
@@ -71,6 +85,14 @@ impl FirstTokens {
 }
 
 impl State {
+    fn add(&mut self, seconds: f64, now: Instant) {
+        let age = (now - self.at).as_secs_f64() / HALF.as_secs_f64();
+        // The weight of a value is at least a tenth, so that a busy backend's mean moves, too.
+        let keeps = if self.counted == 0 { 0.0 } else { 0.5_f64.powf(age).min(0.9) };
+        self.mean = self.mean * keeps + seconds * (1.0 - keeps);
+        (self.at, self.counted) = (now, self.counted + 1);
+    }
+
     fn turn(&mut self, now: Instant) {
         let age = now - self.turned;
         if age < TURN {

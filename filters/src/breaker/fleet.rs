@@ -1,6 +1,6 @@
 //! All backends, and who is asked for which model.
 
-use std::sync::atomic::{AtomicBool, AtomicU64};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -10,14 +10,15 @@ use opentelemetry::metrics::Meter;
 use super::budget::Budget;
 use super::config::{Backend, Config};
 use super::first_tokens::FirstTokens;
-use super::gate::Phase;
 use super::member::{Member, Override};
 use super::meters::Meters;
 use super::pool::{Degraded, Plan, Pool, Seat, Stage};
 use crate::{Reason, Refusal};
 
-/// Models whose plan is kept; for any other one it is made anew each time.
-const MOST_PLANS: usize = 1024;
+/// Models whose plan is kept; for any other one it is made anew each time. From half of that on, those that nobody
+/// asked for lately are forgotten: clients may invent names.
+const MOST_PLANS: usize = 512;
+const LONGEST_NAME: usize = 128;
 
 pub struct Fleet {
     pub room: Config,
@@ -50,7 +51,7 @@ impl Fleet {
             return Ok(plan.clone());
         }
         let plan = Arc::new(self.make(model)?);
-        if self.plans.len() < MOST_PLANS {
+        if self.plans.len() < MOST_PLANS && name.len() <= LONGEST_NAME {
             return Ok(self.plans.entry(name.into()).or_insert(plan).clone());
         }
         Ok(plan)
@@ -104,17 +105,12 @@ impl Fleet {
         pools.enumerate().map(stage).collect()
     }
 
-    /// The backend of the routes that carry no model's name: the first that is well.
-    pub fn for_passed(&self) -> usize {
-        let is_well = |member: &&Arc<Member>| {
-            let forced = member.order() == Override::ForcedClosed;
-            let open = || member.lanes().iter().any(|lane| lane.gate.phase() == Phase::Open);
-            member.is_welcome() && (forced || !open())
-        };
-        let mut in_order: Vec<_> = self.members.iter().collect();
-        in_order.sort_by_key(|member| member.config.tier);
-        let well = in_order.iter().copied().find(is_well);
-        well.or_else(|| in_order.first().copied()).map_or(0, |member| member.index)
+    /// The backend of the routes that carry no model's name: the first that is well, or else the first that may be asked.
+    pub fn for_passed(&self) -> Option<usize> {
+        let mut welcome: Vec<_> = self.members.iter().filter(|member| member.is_welcome()).collect();
+        welcome.sort_by_key(|member| member.config.tier);
+        let well = welcome.iter().find(|member| member.can_be_asked());
+        well.or_else(|| welcome.first()).map(|member| member.index)
     }
 
     /// How long an answer may take where no model is named.
@@ -129,7 +125,7 @@ impl Fleet {
     /// Follows an operator's order.
     pub fn obey(&self, member: &Member, order: Override) {
         let before = member.obey(order);
-        if before == order {
+        if before == order && order != Override::Auto {
             return;
         }
         tracing::warn!(backend = member.name(), from = before.name(), to = order.name(), "the operator has decided");
@@ -144,6 +140,16 @@ impl Fleet {
 
     /// What is done every second.
     pub fn tick(&self) {
-        self.plans.iter().for_each(|plan| plan.learn());
+        let many = self.plans.len() > MOST_PLANS / 2;
+        self.plans.retain(|_, plan| {
+            let used = plan.used.swap(false, Ordering::Relaxed);
+            if used {
+                plan.learn();
+            }
+            used || !many
+        });
+        if many {
+            self.members.iter().for_each(|member| member.forget_idle_lanes());
+        }
     }
 }

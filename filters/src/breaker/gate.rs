@@ -116,11 +116,6 @@ impl Cause {
             Cause::Operator => "operator",
         }
     }
-
-    /// Whether it is a matter of degree.
-    pub const fn is_soft(self) -> bool {
-        matches!(self, Cause::SuccessRatio | Cause::SlowFirstTokens)
-    }
 }
 
 /// A change of state, to be told.
@@ -237,21 +232,23 @@ impl<L: Lock<State>> Gate<L> {
         pass.is_probe() && now.saturating_duration_since(begun) >= self.rules.probe
     }
 
-    /// Begins anew, closed.
+    /// Begins anew, closed: what is known is forgotten, and what is under way is not heard.
     pub fn reset(&self, now: Instant) -> Option<Change> {
         self.state.with(|state| {
             state.trips = 0;
-            (state.phase() != Phase::Closed).then(|| state.close(Cause::Operator, now))
+            let change = state.close(Cause::Operator, now);
+            (change.from != Phase::Closed).then_some(change)
         })
     }
 
-    pub fn phase(&self) -> Phase {
-        self.state.with(|state| state.phase())
+    /// An open one whose time is over counts as half-open, though nobody has come to probe it yet.
+    pub fn phase(&self, now: Instant) -> Phase {
+        self.state.with(|state| state.phase_at(now))
     }
 
     pub fn standing(&self, now: Instant) -> Standing {
         self.state.with(|state| Standing {
-            phase: state.phase(),
+            phase: state.phase_at(now),
             cause: state.cause,
             since: state.since,
             until: match state.place {
@@ -270,6 +267,13 @@ impl State {
             Place::Closed => Phase::Closed,
             Place::Open { .. } => Phase::Open,
             Place::HalfOpen { .. } => Phase::HalfOpen,
+        }
+    }
+
+    fn phase_at(&self, now: Instant) -> Phase {
+        match self.place {
+            Place::Open { until } if until <= now => Phase::HalfOpen,
+            _ => self.phase(),
         }
     }
 
@@ -315,7 +319,8 @@ impl State {
         leases.retain(|(_, until)| now < *until);
         if leases.len() as u32 + *succeeded >= rules.probes {
             let soonest = leases.iter().map(|(_, until)| *until).min().unwrap_or(now);
-            return (Err(soonest), change);
+            // A probe takes as long as an answer; its lease is only the longest that it may take.
+            return (Err(soonest.min(now + rules.open)), change);
         }
         let lease = *next;
         *next += 1;
@@ -330,7 +335,7 @@ impl State {
             Place::HalfOpen { leases, succeeded, .. } => {
                 let held = leases.iter().map(|(_, until)| *until).filter(|until| now < *until);
                 let full = held.clone().count() as u32 + *succeeded >= rules.probes;
-                full.then(|| held.min().unwrap_or(now))
+                full.then(|| held.min().unwrap_or(now).min(now + rules.open))
             }
         }
     }

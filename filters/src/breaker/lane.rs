@@ -21,8 +21,8 @@ pub struct Lane {
     pub gate: Gate,
     pub cooling: Cooling,
     most_pause: Duration,
-    /// Whether it is left alone for a matter of degree: so many of a pool may be at most.
-    pub ejected: AtomicBool,
+    /// Whether it has opened and not closed again: so many of a pool may be out for a matter of degree at most.
+    pub is_out: AtomicBool,
 }
 
 impl Lane {
@@ -46,7 +46,7 @@ impl Lane {
             gate: Gate::new(rules, Instant::now()),
             cooling: Cooling::default(),
             most_pause: millis(room.max_retry_after_ms),
-            ejected: AtomicBool::new(false),
+            is_out: AtomicBool::new(false),
         }
     }
 
@@ -69,17 +69,16 @@ impl Lane {
     /// Obeys a Retry-After, up to the bound. What a client's own key brought about is that client's alone.
     pub fn pause(&self, verdict: &Verdict, tenant: Tenant, now: Instant) {
         let Some(pause) = verdict.pause.filter(|pause| !pause.is_zero()) else { return };
-        let own = verdict.outcome == Outcome::Limited && !self.member.config.own_key && tenant != Tenant::anonymous();
+        let own = verdict.outcome == Outcome::Limited && !self.member.config.own_key;
         self.cooling.pause(own.then_some(tenant), pause.min(self.most_pause), now);
     }
 
     /// Tells of a change of the breaker's state, once.
     pub fn tell(&self, change: Option<Change>, meters: &Meters) {
         let Some(change) = change else { return };
-        if change.to != Phase::Open || !change.cause.is_soft() {
-            self.ejected.store(false, Ordering::Release);
-        }
-        if change.to == Phase::Open {
+        self.is_out.store(change.to != Phase::Closed, Ordering::Release);
+        // Who waits for another model of this backend goes on waiting.
+        if change.to == Phase::Open && self.member.lanes().len() == 1 {
             self.member.admission.turn_away();
         }
         meters.changed(self, &change);
@@ -122,6 +121,8 @@ pub struct Ticket {
     /// None for a call that the operator has let in past the breaker.
     pass: Option<Pass>,
     settled: bool,
+    /// Whether it waits for a first token: how long it has says something even if nobody waits for the end.
+    awaits: bool,
     begun: Instant,
 }
 
@@ -131,17 +132,34 @@ impl Ticket {
     pub fn take(lane: &Arc<Lane>, pool: &Arc<Pool>, meters: &Arc<Meters>) -> Result<Ticket, Obstacle> {
         let begun = Instant::now();
         let mut pass = None;
-        if lane.member.order() == Override::Auto {
+        let order = lane.member.order();
+        if matches!(order, Override::ForcedOpen | Override::Draining) {
+            return Err(Obstacle::Operator);
+        }
+        if order == Override::Auto {
             let (entered, change) = lane.gate.enter(begun);
             lane.tell(change, meters);
             pass = Some(entered.map_err(Obstacle::Open)?);
         }
         lane.member.in_flight.fetch_add(1, Ordering::Relaxed);
-        Ok(Ticket { lane: lane.clone(), meters: meters.clone(), pool: pool.clone(), pass, settled: false, begun })
+        Ok(Ticket {
+            lane: lane.clone(),
+            meters: meters.clone(),
+            pool: pool.clone(),
+            pass,
+            settled: false,
+            awaits: false,
+            begun,
+        })
     }
 
     pub fn is_probe(&self) -> bool {
         self.pass.as_ref().is_some_and(Pass::is_probe)
+    }
+
+    /// It is to answer token by token.
+    pub fn awaits_first_token(&mut self) {
+        self.awaits = true;
     }
 
     pub fn begun(&self) -> Instant {
@@ -160,7 +178,8 @@ impl Ticket {
     }
 
     /// The first token has come.
-    pub fn first_token(&self, took: Duration) {
+    pub fn first_token(&mut self, took: Duration) {
+        self.awaits = false;
         self.lane.member.first_tokens.record(took);
         if let Some(pass) = &self.pass {
             let may_eject = || self.pool.may_eject(&self.lane);
@@ -181,6 +200,9 @@ impl Ticket {
 
 impl Drop for Ticket {
     fn drop(&mut self) {
+        if self.awaits && !self.settled {
+            self.lane.member.first_tokens.waited(self.begun.elapsed());
+        }
         self.settle(Outcome::Neutral);
         self.lane.member.in_flight.fetch_sub(1, Ordering::Relaxed);
     }

@@ -10,7 +10,7 @@ use super::admission::Admission;
 use super::config::{Backend, Config};
 use super::engine::Engine;
 use super::first_tokens::FirstTokens;
-use super::gate::Outcome;
+use super::gate::{Outcome, Phase};
 use super::lane::Lane;
 
 /// What an operator has said of a backend.
@@ -74,6 +74,7 @@ pub struct Member {
 /// Models of one backend that have a breaker of their own; the rest share one.
 const MOST_LANES: usize = 256;
 const OTHER: &str = "_OTHER";
+const LONGEST_NAME: usize = 128;
 
 impl Member {
     pub fn new(index: usize, config: &Backend, room: &Config) -> Self {
@@ -113,7 +114,7 @@ impl Member {
         if let Some(lane) = self.lanes.get(model) {
             return lane.clone();
         }
-        let model = if self.lanes.len() < MOST_LANES { model } else { OTHER };
+        let model = if self.lanes.len() < MOST_LANES && model.len() <= LONGEST_NAME { model } else { OTHER };
         let lane = self.lanes.entry(model.into()).or_insert_with(|| Arc::new(Lane::new(self.clone(), model, room)));
         lane.clone()
     }
@@ -123,6 +124,19 @@ impl Member {
         let mut lanes: Vec<_> = self.lanes.iter().map(|lane| lane.value().clone()).collect();
         lanes.sort_by(|left, right| left.model.cmp(&right.model));
         lanes
+    }
+
+    /// Forgets the breakers that no plan uses any more and that nothing is known against.
+    pub fn forget_idle_lanes(&self) {
+        let now = Instant::now();
+        self.lanes.retain(|_, lane| Arc::strong_count(lane) > 1 || lane.gate.phase(now) != Phase::Closed);
+    }
+
+    /// Whether any of its breakers lets somebody in, or it has none yet.
+    pub fn can_be_asked(&self) -> bool {
+        let (now, lanes) = (Instant::now(), self.lanes());
+        let shut = |lane: &Arc<Lane>| lane.gate.phase(now) == Phase::Open;
+        self.order() == Override::ForcedClosed || lanes.is_empty() || !lanes.iter().all(shut)
     }
 
     pub fn order(&self) -> Override {
@@ -174,7 +188,7 @@ impl Member {
         // A cache of keys and values that is nearly full makes the engine preempt what it has begun.
         let fill = f64::from(self.cache_fill.load(Ordering::Relaxed)) / 1000.0;
         let crowded = 1.0 + (fill - 0.9).max(0.0) * 10.0;
-        (ours + foreign + 1.0) * self.first_tokens.mean().unwrap_or(usual) * crowded / self.config.weight
+        (ours + foreign + 1.0) * self.first_tokens.mean_or(usual) * crowded / self.config.weight
     }
 
     /// Whether the operator and the active checks let it be asked.

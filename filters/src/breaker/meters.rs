@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use opentelemetry::KeyValue;
 use opentelemetry::metrics::{Counter, Meter};
+use tokio::time::Instant;
 
 use super::fleet::Fleet;
 use super::gate::{Change, Outcome, Phase};
@@ -69,7 +70,7 @@ pub fn observe(fleet: &Arc<Fleet>, meter: &Meter) {
         .with_callback(move |observer| {
             for member in seen.upgrade().iter().flat_map(|fleet| &fleet.members) {
                 for lane in member.lanes() {
-                    let state = match lane.gate.phase() {
+                    let state = match lane.gate.phase(Instant::now()) {
                         Phase::Closed => 0,
                         Phase::HalfOpen => 1,
                         Phase::Open => 2,

@@ -45,10 +45,10 @@ impl Pool {
     /// Whether this one may be left alone for a matter of degree; it is counted as out if so.
     pub fn may_eject(&self, lane: &Lane) -> bool {
         let _turn = self.ejections.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_out = |seat: &&Seat| !std::ptr::eq(&*seat.lane, lane) && seat.lane.ejected.load(Ordering::Acquire);
+        let is_out = |seat: &&Seat| !std::ptr::eq(&*seat.lane, lane) && seat.lane.is_out.load(Ordering::Acquire);
         let may = self.seats.iter().filter(is_out).count() < self.most_ejected;
         if may {
-            lane.ejected.store(true, Ordering::Release);
+            lane.is_out.store(true, Ordering::Release);
         }
         may
     }
@@ -98,9 +98,13 @@ impl Pool {
         let (first, second) = (usable[first], usable[second]);
         let mean = |place: usize| self.seats[place].lane.member.first_tokens.mean();
         // One of which nothing is known is taken to be like the other.
-        let usual = mean(first).or(mean(second)).unwrap_or(1.0);
+        let usual = match (mean(first), mean(second)) {
+            (Some(first), Some(second)) => first.min(second),
+            (one, other) => one.or(other).unwrap_or(1.0),
+        };
         let burden = |place: usize| self.seats[place].lane.member.burden(usual);
-        Some(if burden(second) < burden(first) { second } else { first })
+        // Not for a little: times waver, and whoever is a little better would get all that comes one by one.
+        Some(if burden(second) * CLEARLY < burden(first) { second } else { first })
     }
 
     fn next_in_turn(&self, usable: &[usize]) -> Option<usize> {
@@ -113,6 +117,8 @@ impl Pool {
     }
 }
 
+/// How much less a backend must have to do than one that chance has put first.
+const CLEARLY: f64 = 1.25;
 /// With affinity a backend has at most this many times its share in flight.
 const LOAD_FACTOR: f64 = 1.25;
 
@@ -161,7 +167,7 @@ impl Plan {
 
     /// Learns from what has been since; called every second or so.
     pub fn learn(&self) {
-        if self.terms.hedge && self.used.swap(false, Ordering::Relaxed) {
+        if self.terms.hedge {
             let quantiles = self.first_tokens.quantiles();
             let p95 = if quantiles.count < FEW { 0 } else { quantiles.p95.as_micros() as u64 };
             self.p95_micros.store(p95, Ordering::Relaxed);

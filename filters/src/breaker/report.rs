@@ -24,13 +24,14 @@ impl Fleet {
         }
     }
 
-    /// For `/healthz`: ok if all can be asked, degraded if some can, unhealthy if none.
+    /// For `/healthz`: ok if all is well, degraded if something is not, unhealthy if nobody can be asked anything.
     pub fn health(&self) -> Value {
         let states: Vec<_> = self.members.iter().map(|member| (member.name(), member.state())).collect();
-        let well = states.iter().filter(|(_, (state, _))| matches!(*state, "closed" | "forced_closed")).count();
-        let status = match well {
-            0 => "unhealthy",
-            some if some < states.len() => "degraded",
+        let well = states.iter().all(|(_, (state, _))| matches!(*state, "closed" | "forced_closed"));
+        let any = self.members.iter().any(|member| member.is_welcome() && member.can_be_asked());
+        let status = match (any, well) {
+            (false, _) => "unhealthy",
+            (_, false) => "degraded",
             _ => "ok",
         };
         let told =

@@ -493,3 +493,77 @@ async fn a_tenants_pause_holds_nobody_else_back() {
     let other = ask_by("other", crate::ask::Sharing::Allowed, PLAIN);
     assert!(house.chain.run(Arc::new(other)).await.is_ok());
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_client_in_a_hurry_trips_nothing_for_the_others() {
+    let late = Script::Refuse(Reason::FirstTokenTimeout);
+    let stalls = Script::Stream(vec![Step::Data("one"), Step::Break(Broken::TokenGap)]);
+    for script in [late, stalls] {
+        let house = house(json!({ "retries": 0 }), &[std::slice::from_ref(&script)]);
+        for _ in 0..50 {
+            if let Ok(reply) = house.ask_with(&[("x-outrigger-timeout-gap-ms", "1")], STREAM).await
+                && let Body::Events(mut events) = reply.body
+            {
+                while events.next().await.is_some() {}
+            }
+        }
+        assert_eq!(house.state(0), "closed", "{script:?}");
+        house.stream().await.ok();
+        let window = house.fleet.report(Some("a")).unwrap()["models"][0]["window"].clone();
+        assert_eq!(window["bad"], 1, "with the time that it should have it is a fault: {window}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn invented_models_fill_no_memory_and_take_nobodys_breaker_away() {
+    let house = house(json!({}), &[&[ok()]]);
+    for number in 0..3_000 {
+        house.ask_with(&[], &format!(r#"{{"model":"invented-{number}"}}"#)).await.unwrap();
+        if number % 100 == 0 {
+            advance(Duration::from_secs(1)).await;
+            house.fleet.tick();
+        }
+    }
+    let long = "x".repeat(1 << 20);
+    house.ask_with(&[], &format!(r#"{{"model":"{long}"}}"#)).await.unwrap();
+    let told = house.fleet.report(None).unwrap().to_string();
+    assert!(told.len() < 200_000, "{} bytes", told.len());
+    house.fleet.tick();
+    house.fleet.tick();
+    house.ask().await.unwrap();
+    let told = house.fleet.report(Some("a")).unwrap();
+    let known = told["models"].as_array().unwrap().iter().any(|lane| lane["model"] == "m");
+    assert!(known, "a real one gets its own again: {told}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_that_was_slow_once_is_tried_again() {
+    let stream = Script::Stream(vec![Step::Data("one"), Step::Data("[DONE]")]);
+    let after = |millis| Script::Late(Duration::from_millis(millis), Box::new(stream.clone()));
+    let house = house(json!({}), &[&[after(20_000), after(100)], &[after(100)]]);
+    for _ in 0..20 {
+        house.stream().await.unwrap();
+    }
+    let before = house.calls()[0];
+    advance(Duration::from_secs(120)).await;
+    for _ in 0..40 {
+        house.stream().await.unwrap();
+    }
+    assert!(house.calls()[0] >= before + 10, "{:?}, and {before} before", house.calls());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_model_that_nobody_asks_for_any_more_makes_the_whole_no_sicker() {
+    let house = house(json!({ "retries": 0 }), &[&[fails(), fails(), fails(), fails(), fails(), ok()]]);
+    for _ in 0..5 {
+        house.ask().await.unwrap();
+    }
+    assert_eq!(house.fleet.health()["status"], "unhealthy");
+    assert_eq!(house.fleet.for_passed(), Some(0), "somebody must take what is passed on");
+    house.ask_with(&[], r#"{"model":"other"}"#).await.unwrap();
+    assert_eq!(house.fleet.health()["status"], "degraded", "the other model answers");
+    advance(Duration::from_secs(2)).await;
+    assert_eq!(house.state(0), "half_open", "its time is over, though nobody has come");
+    house.fleet.obey(&house.fleet.named("a").unwrap().clone(), Override::Draining);
+    assert_eq!((house.fleet.for_passed(), house.fleet.health()["status"].as_str()), (None, Some("unhealthy")));
+}

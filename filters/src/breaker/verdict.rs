@@ -4,6 +4,7 @@ use std::time::{Duration, SystemTime};
 
 use http::header::RETRY_AFTER;
 use http::{HeaderMap, StatusCode};
+use serde_json::Value;
 
 use super::gate::Outcome;
 use crate::reply::{Body, Broken, Event, Kind};
@@ -35,8 +36,11 @@ pub fn judge(outcome: &Result<Reply, Refusal>, own_key: bool) -> Option<Verdict>
             if verdict.outcome == Outcome::Good && matches!(reply.body, Body::Events(_)) {
                 return None;
             }
-            let pause = (verdict.may_repeat).then(|| retry_after(&reply.headers)).flatten();
-            Some(Verdict { pause, ..verdict })
+            let counts = matches!(verdict.outcome, Outcome::Limited | Outcome::Fault);
+            let pause = counts.then(|| retry_after(&reply.headers)).flatten();
+            // As OpenAI says of a quota that is used up.
+            let forbidden = reply.headers.get("x-should-retry").is_some_and(|value| value == "false");
+            Some(Verdict { pause, may_repeat: verdict.may_repeat && !forbidden, ..verdict })
         }
         Err(refusal) => Some(of_reason(&refusal.reason)),
     }
@@ -66,27 +70,57 @@ fn of_reason(reason: &Reason) -> Verdict {
     }
 }
 
-/// What the end of a stream says. `failed` is whether an event in it told of an error.
-pub fn of_end(end: &End, failed: bool) -> Outcome {
+/// What the end of a stream says, where it told of no error before.
+pub fn of_end(end: &End, told: Option<Outcome>) -> Outcome {
+    match (end, told) {
+        (_, Some(told)) => told,
+        (end, None) => of_untold_end(end),
+    }
+}
+
+fn of_untold_end(end: &End) -> Outcome {
     match end {
-        _ if failed => Outcome::Fault,
         End::Complete => Outcome::Good,
         End::Broken(Broken::BackendCut | Broken::TokenGap | Broken::TooLong) => Outcome::Fault,
         End::Broken(Broken::ReaderTooSlow | Broken::Lost) | End::Abandoned => Outcome::Neutral,
     }
 }
 
-/// Whether an event tells of an error that is the backend's: one with a code of 4xx is the question's.
-pub fn tells_of_a_fault(event: &Event) -> bool {
-    matches!(event.kind, Kind::Data | Kind::Last) && sse::is_error(&event.bytes) && !blames_the_question(&event.bytes)
+/// What an event that tells of an error says of the backend; none where it tells of none. As with a status, what is the
+/// question's fault says nothing, and 429 is a class of its own.
+pub fn told_by(event: &Event) -> Option<Outcome> {
+    if !matches!(event.kind, Kind::Data | Kind::Last) || !sse::is_error(&event.bytes) {
+        return None;
+    }
+    let data = event.bytes.split(|byte| *byte == b'\n').find_map(|line| line.strip_prefix(b"data:"));
+    let said = data.and_then(|data| serde_json::from_slice::<Value>(data).ok()).unwrap_or_default();
+    // OpenAI's and Anthropic's, the Responses API's, and its flat error events.
+    let places = [&said["error"], &said["response"]["error"], &said];
+    let error = places.into_iter().find(|place| place.is_object()).unwrap_or(&Value::Null);
+    let words = [&error["type"], &error["code"]].map(|word| word.as_str().unwrap_or_default());
+    let status = error["code"].as_u64().or_else(|| error["code"].as_str()?.parse().ok());
+    Some(match status {
+        Some(429) => Outcome::Limited,
+        Some(400..=499) => Outcome::Neutral,
+        _ if words.iter().any(|word| word.starts_with("rate_limit")) => Outcome::Limited,
+        _ if words.iter().any(|word| BLAMES_THE_QUESTION.iter().any(|known| word.starts_with(known))) => {
+            Outcome::Neutral
+        }
+        _ => Outcome::Fault,
+    })
 }
 
-fn blames_the_question(event: &[u8]) -> bool {
-    let data = event.split(|byte| *byte == b'\n').find_map(|line| line.strip_prefix(b"data:"));
-    let said = data.and_then(|data| serde_json::from_slice::<serde_json::Value>(data).ok()).unwrap_or_default();
-    let code = said["error"]["code"].as_u64();
-    code.is_some_and(|code| (400..500).contains(&code)) || said["error"]["type"] == "invalid_request_error"
-}
+/// How the types and codes of such errors begin.
+const BLAMES_THE_QUESTION: [&str; 8] = [
+    "invalid",
+    "BadRequest",
+    "context_length",
+    "authentication",
+    "permission",
+    "not_found",
+    "request_too_large",
+    "content_filter",
+];
 
 /// RFC 9110, section 10.2.3: seconds or a date; `retry-after-ms` as OpenAI's and Azure's servers send it goes first.
 pub fn retry_after(headers: &HeaderMap) -> Option<Duration> {
@@ -133,9 +167,40 @@ mod tests {
         for reason in [Reason::Unreachable, Reason::BackendCut, Reason::FirstTokenTimeout, Reason::AnswerCut] {
             assert_eq!(judge(&Err(reason.clone().into()), false).unwrap().outcome, Outcome::Fault, "{reason}");
         }
-        assert_eq!(of_end(&End::Broken(Broken::TokenGap), false), Outcome::Fault);
-        assert_eq!(of_end(&End::Complete, true), Outcome::Fault, "a 200 whose stream tells of an error");
-        assert_eq!(of_end(&End::Abandoned, false), Outcome::Neutral, "the client left");
+        assert_eq!(of_end(&End::Broken(Broken::TokenGap), None), Outcome::Fault);
+        assert_eq!(
+            of_end(&End::Complete, Some(Outcome::Fault)),
+            Outcome::Fault,
+            "a 200 whose stream tells of an error"
+        );
+        assert_eq!(of_end(&End::Abandoned, None), Outcome::Neutral, "the client left");
+    }
+
+    #[test]
+    fn an_error_in_a_stream_is_judged_like_a_status() {
+        let of = |text: &str| told_by(&Event { bytes: format!("{text}\n\n").into(), kind: Kind::Data });
+        for (text, outcome) in [
+            (r#"data: {"error":{"message":"boom","code":500}}"#, Some(Outcome::Fault)),
+            (r#"data: {"error":{"message":"boom","type":"server_error"}}"#, Some(Outcome::Fault)),
+            (r#"data: {"error":{"message":"long","type":"BadRequestError","code":400}}"#, Some(Outcome::Neutral)),
+            (r#"data: {"error":{"code":429}}"#, Some(Outcome::Limited)),
+            (
+                "event: error\ndata: {\"type\":\"error\",\"error\":{\"type\":\"overloaded_error\"}}",
+                Some(Outcome::Fault),
+            ),
+            (
+                "event: error\ndata: {\"type\":\"error\",\"error\":{\"type\":\"rate_limit_error\"}}",
+                Some(Outcome::Limited),
+            ),
+            ("event: error\ndata: {\"type\":\"error\",\"code\":\"invalid_prompt\"}", Some(Outcome::Neutral)),
+            (
+                "event: response.failed\ndata: {\"type\":\"response.failed\",\"response\":{\"error\":{\"code\":\"invalid_image\"}}}",
+                Some(Outcome::Neutral),
+            ),
+            (r#"data: {"choices":[{"delta":{"content":"\"error\""}}]}"#, None),
+        ] {
+            assert_eq!(of(text), outcome, "{text}");
+        }
     }
 
     #[test]

@@ -19,6 +19,8 @@ pub struct Held {
     pub plan: Arc<Plan>,
     /// The class of the prompt's length, which the time to its first token depends on.
     pub class: u8,
+    /// Whether the client gave it less time than the settings do: then its being late says nothing of the backend.
+    pub hurried: bool,
 }
 
 impl Held {
@@ -31,6 +33,11 @@ impl Held {
         self.ticket.first_token(took);
         self.slot.first_token(took, self.class);
         self.plan.first_tokens.record(took);
+    }
+
+    /// What being too late counts as.
+    pub fn late(&self) -> Outcome {
+        if self.hurried { Outcome::Neutral } else { Outcome::Fault }
     }
 
     /// A whole answer is there.
@@ -49,16 +56,17 @@ pub struct Watching {
     /// The first token is measured where tokens come one by one.
     pub streams: bool,
     pub seen: bool,
-    pub failed: bool,
+    /// What an error that the stream told of says of the backend.
+    pub told: Option<Outcome>,
 }
 
 impl Watch for Watching {
     fn event(&mut self, event: &Event) {
-        if event.kind == Kind::Comment {
+        if matches!(event.kind, Kind::Comment | Kind::Prelude) {
             return;
         }
-        if verdict::tells_of_a_fault(event) {
-            self.failed = true;
+        if let Some(outcome) = verdict::told_by(event) {
+            self.told = Some(outcome);
             return;
         }
         if !std::mem::replace(&mut self.seen, true) && self.streams && event.kind == Kind::Data {
@@ -73,6 +81,10 @@ impl Watch for Watching {
         if matches!(end, End::Broken(Broken::TokenGap)) {
             self.held.ticket.lane.member.stalls.fetch_add(1, Ordering::Relaxed);
         }
-        self.held.ticket.settle(verdict::of_end(end, self.failed));
+        let outcome = match end {
+            End::Broken(Broken::TokenGap | Broken::TooLong) => self.held.late(),
+            end => verdict::of_end(end, self.told),
+        };
+        self.held.ticket.settle(outcome);
     }
 }

@@ -1,9 +1,11 @@
 //! What a backend takes when nothing holds it up, by the size of what it is asked.
 //!
-//! A long prompt takes longer to read, so each size has a time of its own: two classes for each doubling. A time is a
-//! low expectile of what was seen: it follows shorter ones at once, and longer ones only while there was so little in
-//! flight that nobody can have been in the way. Under load it rises with [`Bases::relearn`] alone, so that an overload
-//! of an hour does not pass for the backend's nature, and yet a backend that has become slower is relearned in the end.
+//! A long prompt takes longer to read, so each size has a time of its own: two classes for each doubling. What was
+//! seen lately has a low expectile; a time is the least that this has been. Load can only raise it, so its least is what
+//! there is without load; and yet it is no extreme, which a backend that varies by itself would never reach again.
+//! A time rises while there is so little in flight that nobody can have been in the way. Under load it rises with
+//! [`Bases::relearn`] alone, so that an overload of an hour does not pass for the backend's nature, and yet a backend
+//! that has become slower is relearned in the end.
 
 use tokio::time::Instant;
 
@@ -11,7 +13,10 @@ use tokio::time::Instant;
 const CLASSES: usize = 128;
 /// The first few are no sample to take an expectile of; their least is the best guess.
 const YOUNG: u32 = 8;
-const DOWN: f64 = 0.2;
+/// So many are a sample, and so much may it lie above the least of the first few.
+const MATURE: u32 = 20;
+const ABOVE_LEAST: f64 = 2.0;
+const DOWN: f64 = 0.12;
 const UP: f64 = 0.05;
 /// Time that passed unseen is no evidence.
 const LONGEST_STEP_SECS: f64 = 1.0;
@@ -29,6 +34,8 @@ pub fn class(size: u64) -> u8 {
 #[derive(Clone, Copy)]
 struct Base {
     secs: f64,
+    /// The expectile of the latest.
+    lately: f64,
     count: u32,
     seen: Instant,
 }
@@ -49,18 +56,22 @@ impl Bases {
     pub fn learn(&mut self, class: u8, secs: f64, calm: bool, now: Instant) -> Option<f64> {
         let class = usize::from(class).min(CLASSES - 1);
         let before = self.expected(class);
-        let base = self.known[class].get_or_insert(Base { secs, count: 0, seen: now });
+        let base = self.known[class].get_or_insert(Base { secs, lately: secs, count: 0, seen: now });
         let passed = now.saturating_duration_since(base.seen).as_secs_f64().min(LONGEST_STEP_SECS);
         base.count = base.count.saturating_add(1);
         base.seen = now;
+        base.lately += if secs < base.lately { DOWN } else { UP } * (secs - base.lately);
+        let shown = secs.min(base.lately);
         base.secs = if base.count <= YOUNG {
             base.secs.min(secs)
-        } else if secs < base.secs {
-            base.secs + DOWN * (secs - base.secs)
-        } else if calm {
-            base.secs + UP * (secs - base.secs)
+        } else if base.lately < base.secs {
+            base.lately
+        } else if base.count <= MATURE {
+            if base.count == MATURE { base.lately.min(ABOVE_LEAST * base.secs) } else { base.secs }
+        } else if calm && shown > base.secs {
+            base.secs + UP * (shown - base.secs)
         } else {
-            (base.secs * (passed / self.relearn).exp2()).min(secs)
+            (base.secs * (passed / self.relearn).exp2()).min(base.lately)
         };
         before
     }

@@ -48,6 +48,11 @@ impl Pace {
         (self.full, self.since) = (full, now);
     }
 
+    /// Whether who leaves stays for so long on the average.
+    pub fn is_usual(&self, held: Duration) -> bool {
+        self.held.is_none_or(|usual| held.as_secs_f64() >= usual)
+    }
+
     /// Books what left, and how long it had stayed.
     pub fn left(&mut self, units: f64, held: Duration) {
         let held = held.as_secs_f64();

@@ -17,6 +17,12 @@ use super::{Shed, queue};
 /// The weight of the latest request in what is usual.
 const LATEST: f64 = 1.0 / 64.0;
 
+/// A request counts for at most such a part of the capacity. What it may take is a guess: an image that is sent within
+/// the prompt, or an answer that may be as long as can be, must not have the whole backend to itself.
+const LARGEST_PART: u64 = 8;
+/// Further than this nobody can see, and a client that is told to stay away for longer will not come back.
+const LONGEST_RETRY: Duration = Duration::from_secs(60);
+
 /// What is in flight, or a part of it, in both units.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Load {
@@ -123,7 +129,12 @@ impl Room {
     }
 
     fn cost(&self, units: u64) -> u64 {
-        if self.unit() == Unit::Requests { 1 } else { units }
+        if self.unit() == Unit::Requests { 1 } else { self.counted(units) }
+    }
+
+    /// As many of these tokens as are counted.
+    fn counted(&self, units: u64) -> u64 {
+        self.capacity.map_or(units, |capacity| units.min((capacity / LARGEST_PART).max(1)))
     }
 
     /// The units of a usual request.
@@ -131,10 +142,11 @@ impl Room {
         if self.unit() == Unit::Requests { 1.0 } else { self.usual_tokens.max(1.0) }
     }
 
-    /// What is larger than all the room there is goes alone.
+    /// Where tokens are counted, the fewest requests that may be in flight are let in however large they are.
     pub fn fits(&self, units: u64) -> bool {
-        let most = u64::from(self.config.max_limit.get());
-        let enough = self.used().saturating_add(self.cost(units)) <= self.allowed();
+        let [least, most] = [self.config.min_limit, self.config.max_limit].map(|limit| u64::from(limit.get()));
+        let few = self.unit() == Unit::Tokens && self.load.requests < least;
+        let enough = few || self.used().saturating_add(self.cost(units)) <= self.allowed();
         self.load.requests == 0 || (enough && self.load.requests < most)
     }
 
@@ -145,6 +157,7 @@ impl Room {
     }
 
     fn admit(&mut self, units: u64, now: Instant) -> Entry {
+        let units = self.counted(units);
         self.load.add(units);
         let tokens = units as f64;
         self.usual_tokens += if self.usual_tokens == 0.0 { tokens } else { LATEST * (tokens - self.usual_tokens) };
@@ -160,7 +173,11 @@ impl Room {
     /// Takes back what somebody held, and hands it to whose turn it is.
     pub fn leave(&mut self, entry: &Entry, now: Instant) -> Turns {
         self.pace.mark(now, !self.queue.is_empty() || self.used() >= self.allowed());
-        self.pace.left(self.cost(entry.units) as f64, now.saturating_duration_since(entry.at));
+        let held = now.saturating_duration_since(entry.at);
+        // A call that soon came to nothing says nothing of how soon an answer makes room.
+        if entry.told || self.pace.is_usual(held) {
+            self.pace.left(self.cost(entry.units) as f64, held);
+        }
         self.load.take(entry.units);
         if entry.runs {
             self.runs.take(entry.units);
@@ -231,7 +248,7 @@ impl Room {
 
     pub fn shed(&mut self, why: Why, units: u64, priority: Priority, now: Instant) -> Shed {
         self.sheds.count(why);
-        Shed { why, retry_after: self.pace_until(units, priority, Pace::mean, now) }
+        Shed { why, retry_after: self.pace_until(units, priority, Pace::mean, now).min(LONGEST_RETRY) }
     }
 
     /// Everybody who waits goes, because the backend has.
@@ -285,7 +302,9 @@ impl Room {
         }
         let slack = Duration::from_millis(self.config.slack_ms).as_secs_f64();
         let sample = Sample {
-            ratio: (base * self.config.tolerance.factor() + slack) / took.max(1e-9),
+            took,
+            base,
+            allowed: base * self.config.tolerance.factor() + slack,
             entered_at: entry.load.in_unit(self.unit()) as f64,
             running: self.running() as f64,
             in_flight: self.used() as f64,
@@ -314,6 +333,7 @@ impl Room {
     /// Counts in tokens from now on, or in requests.
     pub fn set_capacity(&mut self, tokens: Option<u64>, now: Instant) -> Turns {
         let before = std::mem::replace(&mut self.capacity, tokens);
+        self.usual_tokens = self.usual_tokens.min(self.counted(u64::MAX) as f64);
         match (before, tokens) {
             (None, None) => {}
             // As much of it as before.

@@ -3,3 +3,4 @@
 mod interleavings;
 mod promises;
 mod simulation;
+mod varying;

@@ -76,6 +76,25 @@ async fn who_would_wait_in_vain_is_told_at_once() {
     drop(held);
 }
 
+/// Whoever hung up at once made the pace look quick, and those after them were let wait in vain.
+#[tokio::test(start_paused = true)]
+async fn who_hangs_up_does_not_teach_that_room_is_made_quickly() {
+    let admission = admission(1, 16);
+    for _ in 0..20 {
+        let mut slot = admission.try_enter(1, Priority::Normal).unwrap();
+        advance(Duration::from_secs(10)).await;
+        slot.finished(Duration::from_secs(10), 1000);
+        drop(slot);
+        for _ in 0..20 {
+            drop(admission.try_enter(1, Priority::Normal));
+        }
+    }
+    let held = admission.try_enter(1, Priority::Normal);
+    let shed = admission.enter(1, Priority::Normal, None).await.err().unwrap();
+    assert_eq!(shed.why, Why::WouldWaitTooLong);
+    drop(held);
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_wait_ends_at_the_callers_own_deadline() {
     let admission = admission(1, 16);
@@ -106,17 +125,40 @@ async fn everybody_is_told_when_the_backend_is_out() {
 async fn tokens_are_counted_where_the_capacity_is_known() {
     let admission = admission(1000, 16);
     admission.set_capacity(Some(1000));
-    let large = admission.try_enter(5000, Priority::Normal).unwrap();
-    assert!(admission.try_enter(1, Priority::Normal).is_none(), "what is larger than all the room goes alone");
-    drop(large);
-    let slots: Vec<Slot> = (0..4).map_while(|_| admission.try_enter(300, Priority::Normal)).collect();
+    let slots: Vec<Slot> = (0..16).map_while(|_| admission.try_enter(110, Priority::Normal)).collect();
     let report = admission.report();
-    assert_eq!((slots.len(), report.used, report.limit, report.unit), (3, 900, 1000, Unit::Tokens));
+    assert_eq!((slots.len(), report.used, report.limit, report.unit), (9, 990, 1000, Unit::Tokens));
     admission.set_capacity(None);
     let report = admission.report();
-    assert_eq!((report.used, report.limit, report.unit), (3, 1000, Unit::Requests));
+    assert_eq!((report.used, report.limit, report.unit), (9, 1000, Unit::Requests));
     drop(slots);
     assert_eq!((admission.report().requests, admission.report().tokens), (0, 0));
+}
+
+/// An image in base64 was taken for a million tokens, and everybody else waited until it had been answered.
+#[tokio::test(start_paused = true)]
+async fn what_may_be_huge_does_not_have_the_backend_to_itself() {
+    let admission = admission(1000, 16);
+    let early = admission.try_enter(1_000_000, Priority::Normal).unwrap();
+    admission.set_capacity(Some(1000));
+    let others: Vec<Slot> = (0..8).map_while(|_| admission.try_enter(5000, Priority::Normal)).collect();
+    assert_eq!(others.len(), 3, "four are let in, whatever was let in before tokens were counted");
+    drop(early);
+    let more: Vec<Slot> = (0..8).map_while(|_| admission.try_enter(5000, Priority::Normal)).collect();
+    let report = admission.report();
+    assert_eq!((more.len(), report.used, report.requests), (5, 1000, 8), "an eighth of the capacity each");
+    drop((others, more));
+    assert_eq!(admission.report().tokens, 0, "each takes back what it counted for");
+}
+
+#[tokio::test(start_paused = true)]
+async fn nobody_is_told_to_stay_away_for_more_than_a_minute() {
+    let admission = admission(1, 16);
+    let held = admission.try_enter(1, Priority::Normal).unwrap();
+    advance(Duration::from_secs(3600)).await;
+    let shed = admission.enter(1, Priority::Normal, None).await.err().unwrap();
+    assert_eq!(shed.retry_after, Duration::from_secs(60));
+    drop(held);
 }
 
 #[tokio::test(start_paused = true)]
