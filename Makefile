@@ -10,7 +10,7 @@ BACKEND ?=
 PROFILE ?= dev
 BIN = target/$(if $(filter dev,$(PROFILE)),debug,$(PROFILE))
 
-.PHONY: help run sim build test test-rust test-sdk test-llama lint contract bench model eval-cache calibrate-cache setup setup-test test-build
+.PHONY: help run sim build test test-rust test-sdk test-llmock test-llama lint contract bench model eval-cache calibrate-cache setup setup-test test-build
 
 help:
 	@echo "make run                          Outrigger in front of the simulator, on 127.0.0.1:8080"
@@ -45,7 +45,7 @@ sim: setup
 build: setup
 	$(CARGO) build --release --workspace --bins --example bare_pingora
 
-test: setup-test lint test-rust test-sdk test-llama
+test: setup-test lint test-rust test-sdk test-llmock test-llama
 
 lint: setup
 	$(CARGO) fmt --all --check
@@ -61,6 +61,9 @@ test-rust: test-build
 
 test-sdk: test-build
 	tests/sdk/run.sh
+
+test-llmock: test-build
+	tests/llmock/run.sh
 
 test-llama: test-build
 	tests/llama/run.sh
