@@ -56,7 +56,8 @@ impl Meter {
 
 #[cfg(test)]
 pub mod testing {
-    use std::process::{Child, Command};
+    use std::io::Read;
+    use std::process::{Child, Command, Stdio};
 
     /// A process of one thread that works until it is dropped. In a test's own, the threads of other tests end
     /// meanwhile and take their time with them.
@@ -64,7 +65,12 @@ pub mod testing {
 
     impl Busy {
         pub fn start() -> Busy {
-            Busy(Command::new("sh").args(["-c", "while :; do :; done"]).spawn().unwrap())
+            let mut shell = Command::new("sh");
+            let started = shell.args(["-c", "echo; while :; do :; done"]).stdout(Stdio::piped()).spawn();
+            let mut child = started.unwrap();
+            // Before it has said something it may be no shell yet, and have next to no memory.
+            child.stdout.take().unwrap().read_exact(&mut [0]).unwrap();
+            Busy(child)
         }
 
         pub fn id(&self) -> u32 {
