@@ -12,7 +12,6 @@ use futures::{StreamExt, stream};
 use http::{HeaderMap, StatusCode};
 use outrigger_filters::ask::Sharing;
 use outrigger_filters::breaker::{self, Breaker, Config, Fleet};
-use outrigger_filters::models::Models;
 use outrigger_filters::reply::Kind;
 use outrigger_filters::{Ask, Backend, Body, Call, Chain, Event, Filter, Refusal, Reply, Route, Tenant};
 use tokio::time::Instant;
@@ -42,24 +41,10 @@ const ROUNDS: usize = 40;
 const CALLS: usize = 2_000;
 const BAR: Duration = Duration::from_micros(5);
 
-fn named(name: &str) -> breaker::Backend {
-    breaker::Backend {
-        name: name.to_owned(),
-        models: Models::all(),
-        aliases: Vec::new(),
-        weight: 1.0,
-        tier: 0,
-        own_key: false,
-        health_path: None,
-        metrics: false,
-        kv_tokens: None,
-    }
-}
-
 fn chain(backends: usize, balance: &str, events: Option<usize>) -> Chain {
     let meter = opentelemetry::global::meter("bench");
     let config: Config = serde_json::from_value(serde_json::json!({ "balance": balance })).expect("good settings");
-    let backends: Vec<_> = (0..backends).map(|number| named(&number.to_string())).collect();
+    let backends: Vec<_> = (0..backends).map(|number| breaker::Backend::named(&number.to_string())).collect();
     let fleet = Fleet::new(&config, &backends, &meter);
     let room: Vec<Arc<dyn Filter>> = if backends.is_empty() { Vec::new() } else { vec![Arc::new(Breaker::new(fleet))] };
     Chain::new(room, Arc::new(Prompt(events)), &meter)

@@ -89,11 +89,6 @@ impl Next {
         Next { call, ..self }
     }
 
-    /// What is to be called, for the rooms below the one that decides it.
-    pub fn call(&self) -> &Call {
-        &self.call
-    }
-
     pub async fn run(self, ask: Arc<Ask>) -> Result<Reply, Refusal> {
         let Next { rooms, at, call } = self;
         let begun = Instant::now();

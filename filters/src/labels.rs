@@ -8,9 +8,9 @@ use opentelemetry::KeyValue;
 use crate::ask::{Ask, Route};
 
 /// Model names told apart in metrics; the rest are `_OTHER`, as the conventions call what is not known.
-const MAX_MODELS: usize = 100;
-const OTHER: &str = "_OTHER";
-const MAX_NAME_BYTES: usize = 128;
+pub const MAX_MODELS: usize = 100;
+pub const OTHER: &str = "_OTHER";
+pub const MAX_NAME_BYTES: usize = 128;
 
 /// What is measured of questions, bound to their `gen_ai.*` attributes once for each route and model:
 /// looking attributes up at every measurement would cost more than all the rest of it.

@@ -27,7 +27,7 @@ use http::HeaderMap;
 
 use crate::ask::{Ask, Route, Tenant};
 use crate::estimate::Estimates;
-use crate::refusal::RateLimited;
+use crate::refusal::{self, RateLimited};
 use crate::reply::{Body, Event, Kind, kept};
 use crate::store::{Fault, Health};
 use crate::tokens::Tokenizers;
@@ -220,13 +220,13 @@ impl Limiter {
         let unknown = denied.unknown.and_then(|rule| self.rules.get(rule));
         let reason = match (unknown, self.slowest(denied)) {
             (Some(rule), _) => {
-                headers::retry(&mut told, Duration::from_secs(1));
+                refusal::retry_after(&mut told, Duration::from_secs(1));
                 Reason::LimitUnknown(rule.name.clone())
             }
             (None, Some(limited)) => {
                 match limited.retry {
-                    Some(wait) => headers::retry(&mut told, wait),
-                    None => headers::no_retry(&mut told),
+                    Some(wait) => refusal::retry_after(&mut told, wait),
+                    None => refusal::no_retry(&mut told),
                 }
                 Reason::RateLimited(Box::new(limited))
             }

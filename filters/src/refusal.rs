@@ -295,6 +295,11 @@ pub fn retry_after(headers: &mut HeaderMap, wait: Duration) {
     headers.insert("retry-after-ms", HeaderValue::from(millis));
 }
 
+/// That coming again is of no use, or too much: the SDKs repeat what fails, each twice, unless they are told.
+pub fn no_retry(headers: &mut HeaderMap) {
+    headers.insert("x-should-retry", HeaderValue::from_static("false"));
+}
+
 impl From<Reason> for Refusal {
     fn from(reason: Reason) -> Self {
         Refusal { reason, internal: None, headers: None, timing: Timing::default() }

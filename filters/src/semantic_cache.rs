@@ -26,7 +26,7 @@ pub mod steering;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use http::HeaderValue;
+
 use tokio::time::Instant;
 
 pub use cache::Cache;
@@ -39,6 +39,7 @@ use record::Draft;
 use steering::Wishes;
 
 use crate::ask::Route;
+use crate::refusal::no_retry;
 use crate::{Ask, Fault, Filter, Next, Reason, Refusal, Reply};
 
 pub struct SemanticCache(Arc<Cache>);
@@ -210,10 +211,10 @@ impl Drop for Refreshing {
     }
 }
 
-/// Nothing kept will do. To ask again would not change it, and the SDKs retry a 504 unless told.
+/// Nothing kept will do. To ask again would not change it.
 fn not_kept() -> Refusal {
     let mut refusal = Refusal::from(Reason::NotKept);
-    refusal.headers_mut().insert("x-should-retry", HeaderValue::from_static("false"));
+    no_retry(refusal.headers_mut());
     refusal
 }
 

@@ -19,11 +19,10 @@ use super::verdict::{self, Verdict};
 use super::watching::{Held, Watching};
 use super::wishes::Wishes;
 use crate::reply::{Body, degraded};
-use crate::{Ask, Call, Next, Reason, Refusal, Reply, refusal};
+use crate::{Ask, Call, Deadlines, Next, Reason, Refusal, Reply, refusal};
 
 /// How many times a backend was called for one answer, if more than once.
 const ATTEMPTS: &str = "x-outrigger-attempts";
-const SHOULD_RETRY: &str = "x-should-retry";
 
 type Answer = Result<Reply, Refusal>;
 
@@ -45,8 +44,7 @@ pub struct Attempts<'room> {
 struct Failed {
     answer: Answer,
     verdict: Verdict,
-    backend: usize,
-    degraded: Option<Degraded>,
+    made: Made,
 }
 
 impl<'room> Attempts<'room> {
@@ -72,7 +70,12 @@ impl<'room> Attempts<'room> {
                     };
                     if !self.fleet.budget.withdraw() {
                         self.fleet.meters.budget_spent.fetch_add(1, Ordering::Relaxed);
-                        return self.give_up(again).map(told_not_to_retry).map_err(refused_a_retry);
+                        let mut answer = self.give_up(again);
+                        refusal::no_retry(match &mut answer {
+                            Ok(reply) => &mut reply.headers,
+                            Err(refusal) => refusal.headers_mut(),
+                        });
+                        return answer;
                     }
                     self.fleet.meters.retries.fetch_add(1, Ordering::Relaxed);
                     self.repeats += 1;
@@ -128,7 +131,7 @@ impl<'room> Attempts<'room> {
 
     /// Asks one backend; or two, where the first is late and hedging is on.
     async fn ask_one(&mut self, chosen: Chosen) -> Result<Reply, Failed> {
-        let first = self.call(chosen).await;
+        let first = self.call(chosen);
         let Some(patience) = self.plan.hedge_after().filter(|_| self.ask.question.stream) else { return first.await };
         let late = match select(first, Box::pin(sleep(patience))).await {
             Either::Left((answer, _)) => return answer,
@@ -136,7 +139,7 @@ impl<'room> Attempts<'room> {
         };
         // Only where there is room at once: nobody reads the first one's answer meanwhile.
         let second = match self.seeker().find_now(&self.tried) {
-            Some(chosen) if self.fleet.budget.withdraw() => self.call(chosen).await,
+            Some(chosen) if self.fleet.budget.withdraw() => self.call(chosen),
             _ => return late.await,
         };
         self.fleet.meters.hedges.fetch_add(1, Ordering::Relaxed);
@@ -153,7 +156,7 @@ impl<'room> Attempts<'room> {
     }
 
     /// Begins a call.
-    async fn call(&mut self, chosen: Chosen) -> BoxFuture<'static, Result<Reply, Failed>> {
+    fn call(&mut self, chosen: Chosen) -> BoxFuture<'static, Result<Reply, Failed>> {
         let Chosen { seat, mut ticket, slot, degraded } = chosen;
         if self.ask.question.stream {
             ticket.awaits_first_token();
@@ -166,61 +169,42 @@ impl<'room> Attempts<'room> {
         if !self.tried.contains(&backend) {
             self.tried.push(backend);
         }
-        let ask = match &seat.rename {
-            None => self.ask.clone(),
-            Some(name) => self.ask.for_model(name).map_or_else(|| self.ask.clone(), Arc::new),
-        };
         if let Some(degraded) = degraded {
             self.fleet.meters.fell_back(degraded.name());
         }
+        let renamed = seat.rename.as_ref().and_then(|name| self.ask.for_model(name));
+        let ask = renamed.map_or_else(|| self.ask.clone(), Arc::new);
+        let deadlines = self.deadlines();
+        let class = admission::class(ask.body.len() as u64 / 4);
+        let hurried = deadlines != self.plan.terms.deadlines;
+        let held = Held { ticket, slot, plan: self.plan.clone(), class, hurried };
+        let next = self.next.clone().with(Call { backend, deadlines });
+        finish(ask, next, held, Made { backend, calls: self.calls, degraded }).boxed()
+    }
+
+    /// What is left of the time that the settings and the client give.
+    fn deadlines(&self) -> Deadlines {
         let mut deadlines = self.wishes.deadlines(self.plan.terms.deadlines);
         if let Some(until) = self.until() {
-            let left = until.saturating_duration_since(Instant::now()).max(Duration::from_millis(1));
+            const LEAST: Duration = Duration::from_millis(1);
+            let left = until.saturating_duration_since(Instant::now()).max(LEAST);
             deadlines.first_token = deadlines.first_token.min(left);
             deadlines.whole = deadlines.whole.min(left);
             // What was waited comes off the whole of a stream, too, where the client has bounded that.
-            deadlines.stream = deadlines.stream.saturating_sub(self.begun.elapsed()).max(Duration::from_millis(1));
+            deadlines.stream = deadlines.stream.saturating_sub(self.begun.elapsed()).max(LEAST);
         }
-        let hurried = deadlines != self.plan.terms.deadlines;
-        let call = Call { backend, deadlines };
-        let (next, calls, tenant, plan) =
-            (self.next.clone().with(call), self.calls, self.ask.tenant, self.plan.clone());
-        let held = Held { ticket, slot, plan, class: admission::class(ask.body.len() as u64 / 4), hurried };
-        async move {
-            let answer = next.run(ask.clone()).await;
-            let lane = held.ticket.lane.clone();
-            let mut verdict = verdict::judge(&answer, lane.member.config.own_key);
-            let late = |refusal: &Refusal| matches!(refusal.reason, Reason::FirstTokenTimeout | Reason::AnswerTimeout);
-            if let (Some(verdict), Err(refusal)) = (&mut verdict, &answer)
-                && late(refusal)
-            {
-                verdict.outcome = held.late();
-            }
-            if let Some(verdict) = verdict {
-                lane.pause(&verdict, tenant, Instant::now());
-                held.finished(verdict.outcome, answer.as_ref().map_or(0, length));
-                return match (answer, verdict.outcome) {
-                    (Ok(reply), Outcome::Good) => Ok(mark(reply, calls, degraded)),
-                    (answer, _) => Err(Failed { answer, verdict, backend, degraded }),
-                };
-            }
-            match answer {
-                Ok(reply) => Ok(mark(watched(reply, held, &ask), calls, degraded)),
-                Err(refusal) => Err(Failed { answer: Err(refusal), verdict: verdict::UNKNOWN, backend, degraded }),
-            }
-        }
-        .boxed()
+        deadlines
     }
 
     /// The last answer there was, as it is.
     fn give_up(&self, failed: Failed) -> Answer {
-        let name = self.fleet.members.get(failed.backend).map_or("", |member| member.name());
+        let name = self.fleet.members.get(failed.made.backend).map_or("", |member| member.name());
         if failed.verdict.outcome == Outcome::Unauthorized {
             let status = failed.answer.as_ref().map_or(0, |reply| reply.status.as_u16());
             return Err(Refusal::because(Reason::BackendUnauthorized, format!("{name} answered {status} to our key")));
         }
         match failed.answer {
-            Ok(reply) => Ok(mark(reply, self.calls, failed.degraded)),
+            Ok(reply) => Ok(Made { calls: self.calls, ..failed.made }.mark(reply)),
             Err(mut refusal) => {
                 if self.calls > 1 {
                     refusal.headers_mut().insert(ATTEMPTS, self.calls.into());
@@ -256,6 +240,34 @@ impl<'room> Attempts<'room> {
 /// When to come again where nobody knows when it will be better.
 const UNKNOWN_WAIT: Duration = Duration::from_secs(5);
 
+/// How a call came to be.
+#[derive(Clone, Copy)]
+struct Made {
+    backend: usize,
+    calls: u32,
+    degraded: Option<Degraded>,
+}
+
+/// Makes the call, and says of it what its beginning shows. A stream is watched to its end.
+async fn finish(ask: Arc<Ask>, next: Next, held: Held, made: Made) -> Result<Reply, Failed> {
+    let answer = next.run(ask.clone()).await;
+    let lane = held.ticket.lane.clone();
+    let answer = match answer {
+        Ok(stream) if verdict::is_judged_by_its_end(&answer) => return Ok(made.mark(watched(stream, held, &ask))),
+        answer => answer,
+    };
+    let mut verdict = verdict::judge(&answer, lane.member.config.own_key);
+    if let Err(Refusal { reason: Reason::FirstTokenTimeout | Reason::AnswerTimeout, .. }) = &answer {
+        verdict.outcome = held.late();
+    }
+    lane.pause(&verdict, ask.tenant, Instant::now());
+    held.finished(verdict.outcome, answer.as_ref().map_or(0, length));
+    match (answer, verdict.outcome) {
+        (Ok(reply), Outcome::Good) => Ok(made.mark(reply)),
+        (answer, _) => Err(Failed { answer, verdict, made }),
+    }
+}
+
 fn watched(reply: Reply, held: Held, ask: &Ask) -> Reply {
     let streams = ask.question.stream;
     reply.watched(Box::new(Watching { held, streams, seen: false, told: None }))
@@ -268,24 +280,15 @@ fn length(reply: &Reply) -> usize {
     }
 }
 
-/// Says on an answer how it came to be.
-fn mark(mut reply: Reply, calls: u32, how: Option<Degraded>) -> Reply {
-    if calls > 1 {
-        reply.headers.insert(ATTEMPTS, calls.into());
+impl Made {
+    /// Says on an answer how it came to be.
+    fn mark(self, mut reply: Reply) -> Reply {
+        if self.calls > 1 {
+            reply.headers.insert(ATTEMPTS, self.calls.into());
+        }
+        if let Some(how) = self.degraded {
+            reply.headers.insert(degraded::HEADER, HeaderValue::from_static(how.name()));
+        }
+        reply
     }
-    if let Some(how) = how {
-        reply.headers.insert(degraded::HEADER, HeaderValue::from_static(how.name()));
-    }
-    reply
-}
-
-/// The SDKs repeat what fails on their own, each twice: not when we have decided that it is too much.
-fn told_not_to_retry(mut reply: Reply) -> Reply {
-    reply.headers.insert(SHOULD_RETRY, HeaderValue::from_static("false"));
-    reply
-}
-
-fn refused_a_retry(mut refusal: Refusal) -> Refusal {
-    refusal.headers_mut().insert(SHOULD_RETRY, HeaderValue::from_static("false"));
-    refusal
 }

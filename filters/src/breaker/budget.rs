@@ -83,11 +83,6 @@ impl Budget {
         allowed
     }
 
-    /// Whether a repetition could be paid for now.
-    pub fn has_left(&self) -> bool {
-        self.remaining() > 0
-    }
-
     /// Repetitions that could be paid for now.
     pub fn remaining(&self) -> u64 {
         let number = self.now();
@@ -148,6 +143,6 @@ mod tests {
         tokio::time::advance(Duration::from_millis(400)).await;
         assert_eq!(budget.remaining(), 0);
         tokio::time::advance(Duration::from_secs(3600)).await;
-        assert!(!budget.has_left(), "an hour of silence is no credit");
+        assert_eq!(budget.remaining(), 0, "an hour of silence is no credit");
     }
 }

@@ -1,5 +1,6 @@
 //! Finds a request a backend that is well and has room, waiting for one if need be.
 
+use std::borrow::Cow;
 use std::cell::OnceCell;
 use std::sync::Arc;
 use std::time::Duration;
@@ -63,8 +64,8 @@ impl Seeker<'_> {
     /// A backend of those that are meant, if one can take it at once.
     pub fn find_now(&self, without: &[usize]) -> Option<Chosen> {
         let stage = self.plan.stages.first().filter(|stage| stage.degraded.is_none())?;
-        let mut usable = stage.pool.usable(&self.ask.tenant, without, Instant::now());
-        let (place, slot) = self.room_now(&stage.pool, &mut usable)?;
+        let usable = stage.pool.usable(&self.ask.tenant, without, Instant::now());
+        let (place, slot) = self.room_now(&stage.pool, &usable)?;
         let seat = &stage.pool.seats[place];
         let ticket = Ticket::take(&seat.lane, &stage.pool, &self.fleet.meters).ok()?;
         Some(Chosen { seat: seat.clone(), ticket, slot, degraded: None })
@@ -72,7 +73,7 @@ impl Seeker<'_> {
 
     async fn within(&self, pool: &Arc<Pool>, without: &[usize]) -> Result<(Seat, Ticket, Slot), Nowhere> {
         loop {
-            let mut usable = pool.usable(&self.ask.tenant, without, Instant::now());
+            let usable = pool.usable(&self.ask.tenant, without, Instant::now());
             if usable.is_empty() {
                 let obstacle = pool.obstacle(&self.ask.tenant, Instant::now());
                 if obstacle.is_none() && without.is_empty() {
@@ -81,7 +82,7 @@ impl Seeker<'_> {
                 }
                 return Err(Nowhere::Shut(obstacle));
             }
-            let Some((place, slot)) = self.room(pool, &mut usable).await? else { continue };
+            let Some((place, slot)) = self.room(pool, &usable).await? else { continue };
             let seat = &pool.seats[place];
             // A probe's place, or the breaker itself, may have gone meanwhile.
             if let Ok(ticket) = Ticket::take(&seat.lane, pool, &self.fleet.meters) {
@@ -91,13 +92,12 @@ impl Seeker<'_> {
     }
 
     /// Room at one of these; none where they are to be looked at again.
-    async fn room(&self, pool: &Pool, usable: &mut Vec<usize>) -> Result<Option<(usize, Slot)>, Nowhere> {
-        let all = usable.clone();
+    async fn room(&self, pool: &Pool, usable: &[usize]) -> Result<Option<(usize, Slot)>, Nowhere> {
         if let Some(found) = self.room_now(pool, usable) {
             return Ok(Some(found));
         }
         let wait = |place: &usize| pool.seats[*place].lane.member.admission.expected_wait();
-        let Some(place) = all.into_iter().min_by_key(wait) else { return Ok(None) };
+        let Some(place) = usable.iter().copied().min_by_key(wait) else { return Ok(None) };
         let admission = &pool.seats[place].lane.member.admission;
         match admission.enter(self.units(), self.wishes.priority, self.until).await {
             Ok(slot) => Ok(Some((place, slot))),
@@ -107,15 +107,16 @@ impl Seeker<'_> {
     }
 
     /// Room at one of these, if there is any.
-    fn room_now(&self, pool: &Pool, usable: &mut Vec<usize>) -> Option<(usize, Slot)> {
+    fn room_now(&self, pool: &Pool, usable: &[usize]) -> Option<(usize, Slot)> {
+        let mut left = Cow::Borrowed(usable);
         let known = OnceCell::new();
         let key = |affinity: &Affinity| *known.get_or_init(|| affinity.key(&Blocks::of(self.ask)));
-        while let Some(place) = pool.choose(self.plan.terms.balance, usable, key) {
+        while let Some(place) = pool.choose(self.plan.terms.balance, &left, key) {
             let admission = &pool.seats[place].lane.member.admission;
             if let Some(slot) = admission.try_enter(self.units(), self.wishes.priority) {
                 return Some((place, slot));
             }
-            usable.retain(|other| *other != place);
+            left.to_mut().retain(|other| *other != place);
         }
         None
     }

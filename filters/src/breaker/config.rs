@@ -224,6 +224,23 @@ pub struct Backend {
     pub kv_tokens: Option<u64>,
 }
 
+impl Backend {
+    /// One that serves all models, with nothing else said of it.
+    pub fn named(name: &str) -> Self {
+        Backend {
+            name: name.to_owned(),
+            models: Models::all(),
+            aliases: Vec::new(),
+            weight: 1.0,
+            tier: 0,
+            own_key: false,
+            health_path: None,
+            metrics: false,
+            kv_tokens: None,
+        }
+    }
+}
+
 /// What holds for the requests of one model.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Terms {

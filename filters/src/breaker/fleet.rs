@@ -13,17 +13,16 @@ use super::first_tokens::FirstTokens;
 use super::member::{Member, Override};
 use super::meters::Meters;
 use super::pool::{Degraded, Plan, Pool, Seat, Stage};
-use crate::{Reason, Refusal};
+use crate::{Reason, Refusal, labels};
 
 /// Models whose plan is kept; for any other one it is made anew each time. From half of that on, those that nobody
 /// asked for lately are forgotten: clients may invent names.
 const MOST_PLANS: usize = 512;
-const LONGEST_NAME: usize = 128;
 
 pub struct Fleet {
     pub room: Config,
     pub members: Vec<Arc<Member>>,
-    pub budget: Arc<Budget>,
+    pub budget: Budget,
     pub meters: Arc<Meters>,
     plans: DashMap<Box<str>, Arc<Plan>>,
     ejections: Arc<Mutex<()>>,
@@ -34,7 +33,7 @@ impl Fleet {
         let members: Vec<_> =
             backends.iter().enumerate().map(|(index, config)| Arc::new(Member::new(index, config, room))).collect();
         let meters = Arc::new(Meters::new(meter));
-        let budget = Arc::new(Budget::new(room.retry_share.get(), room.min_retries_per_sec));
+        let budget = Budget::new(room.retry_share.get(), room.min_retries_per_sec);
         let (plans, ejections) = (DashMap::new(), Arc::default());
         let fleet = Arc::new(Fleet { room: room.clone(), members, budget, meters, plans, ejections });
         super::meters::observe(&fleet, meter);
@@ -51,7 +50,7 @@ impl Fleet {
             return Ok(plan.clone());
         }
         let plan = Arc::new(self.make(model)?);
-        if self.plans.len() < MOST_PLANS && name.len() <= LONGEST_NAME {
+        if self.plans.len() < MOST_PLANS && name.len() <= labels::MAX_NAME_BYTES {
             return Ok(self.plans.entry(name.into()).or_insert(plan).clone());
         }
         Ok(plan)

@@ -78,7 +78,7 @@ impl Lane {
         let Some(change) = change else { return };
         self.is_out.store(change.to != Phase::Closed, Ordering::Release);
         // Who waits for another model of this backend goes on waiting.
-        if change.to == Phase::Open && self.member.lanes().len() == 1 {
+        if change.to == Phase::Open && self.member.has_one_lane() {
             self.member.admission.turn_away();
         }
         meters.changed(self, &change);

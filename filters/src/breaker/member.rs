@@ -12,6 +12,7 @@ use super::engine::Engine;
 use super::first_tokens::FirstTokens;
 use super::gate::{Outcome, Phase};
 use super::lane::Lane;
+use crate::labels;
 
 /// What an operator has said of a backend.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,12 +36,6 @@ impl Override {
             Override::ForcedOpen => "forced_open",
             Override::Draining => "draining",
         }
-    }
-
-    pub fn named(name: &str) -> Option<Self> {
-        [Override::Auto, Override::ForcedClosed, Override::ForcedOpen, Override::Draining]
-            .into_iter()
-            .find(|order| order.name() == name)
     }
 }
 
@@ -73,8 +68,6 @@ pub struct Member {
 
 /// Models of one backend that have a breaker of their own; the rest share one.
 const MOST_LANES: usize = 256;
-const OTHER: &str = "_OTHER";
-const LONGEST_NAME: usize = 128;
 
 impl Member {
     pub fn new(index: usize, config: &Backend, room: &Config) -> Self {
@@ -114,7 +107,8 @@ impl Member {
         if let Some(lane) = self.lanes.get(model) {
             return lane.clone();
         }
-        let model = if self.lanes.len() < MOST_LANES && model.len() <= LONGEST_NAME { model } else { OTHER };
+        let own = self.lanes.len() < MOST_LANES && model.len() <= labels::MAX_NAME_BYTES;
+        let model = if own { model } else { labels::OTHER };
         let lane = self.lanes.entry(model.into()).or_insert_with(|| Arc::new(Lane::new(self.clone(), model, room)));
         lane.clone()
     }
@@ -124,6 +118,10 @@ impl Member {
         let mut lanes: Vec<_> = self.lanes.iter().map(|lane| lane.value().clone()).collect();
         lanes.sort_by(|left, right| left.model.cmp(&right.model));
         lanes
+    }
+
+    pub fn has_one_lane(&self) -> bool {
+        self.lanes.len() == 1
     }
 
     /// Forgets the breakers that no plan uses any more and that nothing is known against.

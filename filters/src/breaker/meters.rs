@@ -1,7 +1,7 @@
 //! What the room measures of itself.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
 
 use opentelemetry::KeyValue;
 use opentelemetry::metrics::{Counter, Meter};
@@ -10,6 +10,7 @@ use tokio::time::Instant;
 use super::fleet::Fleet;
 use super::gate::{Change, Outcome, Phase};
 use super::lane::Lane;
+use super::member::Member;
 
 pub struct Meters {
     transitions: Counter<u64>,
@@ -68,7 +69,7 @@ pub fn observe(fleet: &Arc<Fleet>, meter: &Meter) {
         .u64_observable_gauge("outrigger_breaker_state")
         .with_description("The breaker of a backend and model: 0 closed, 1 half-open, 2 open.")
         .with_callback(move |observer| {
-            for member in seen.upgrade().iter().flat_map(|fleet| &fleet.members) {
+            each(&seen, |member, backend| {
                 for lane in member.lanes() {
                     let state = match lane.gate.phase(Instant::now()) {
                         Phase::Closed => 0,
@@ -76,9 +77,9 @@ pub fn observe(fleet: &Arc<Fleet>, meter: &Meter) {
                         Phase::Open => 2,
                     };
                     let model = KeyValue::new("gen_ai.request.model", lane.model.to_string());
-                    observer.observe(state, &[KeyValue::new("backend", member.name().to_owned()), model]);
+                    observer.observe(state, &[backend.clone(), model]);
                 }
-            }
+            });
         })
         .build();
 }
@@ -103,7 +104,14 @@ fn counted(fleet: &Arc<Fleet>, meter: &Meter) {
     }
 }
 
-type OfMember = fn(&super::member::Member) -> u64;
+/// Each backend with its label, while there is a fleet.
+fn each(seen: &Weak<Fleet>, mut tell: impl FnMut(&Member, KeyValue)) {
+    for member in seen.upgrade().iter().flat_map(|fleet| &fleet.members) {
+        tell(member, KeyValue::new("backend", member.name().to_owned()));
+    }
+}
+
+type OfMember = fn(&Member) -> u64;
 
 fn of_backends(fleet: &Arc<Fleet>, meter: &Meter) {
     let gauges: [(&'static str, &'static str, OfMember); 4] = [
@@ -124,9 +132,7 @@ fn of_backends(fleet: &Arc<Fleet>, meter: &Meter) {
     for (name, description, of) in gauges {
         let seen = Arc::downgrade(fleet);
         let observe = move |observer: &dyn opentelemetry::metrics::AsyncInstrument<u64>| {
-            for member in seen.upgrade().iter().flat_map(|fleet| &fleet.members) {
-                observer.observe(of(member), &[KeyValue::new("backend", member.name().to_owned())]);
-            }
+            each(&seen, |member, backend| observer.observe(of(member), &[backend]));
         };
         meter.u64_observable_gauge(name).with_description(description).with_callback(observe).build();
     }
@@ -135,13 +141,12 @@ fn of_backends(fleet: &Arc<Fleet>, meter: &Meter) {
         .u64_observable_counter("outrigger_backend_calls")
         .with_description("Calls to a backend by what came of them: good, fault, limited, unauthorized, neutral.")
         .with_callback(move |observer| {
-            for member in seen.upgrade().iter().flat_map(|fleet| &fleet.members) {
+            each(&seen, |member, backend| {
                 for (outcome, count) in Outcome::ALL.into_iter().zip(&member.calls) {
-                    let backend = KeyValue::new("backend", member.name().to_owned());
-                    observer
-                        .observe(count.load(Ordering::Relaxed), &[backend, KeyValue::new("outcome", outcome.name())]);
+                    let outcome = KeyValue::new("outcome", outcome.name());
+                    observer.observe(count.load(Ordering::Relaxed), &[backend.clone(), outcome]);
                 }
-            }
+            });
         })
         .build();
     let seen = Arc::downgrade(fleet);
@@ -149,10 +154,7 @@ fn of_backends(fleet: &Arc<Fleet>, meter: &Meter) {
         .u64_observable_counter("outrigger_backend_stalls")
         .with_description("Streams ended because nothing came within the time between two tokens.")
         .with_callback(move |observer| {
-            for member in seen.upgrade().iter().flat_map(|fleet| &fleet.members) {
-                let backend = KeyValue::new("backend", member.name().to_owned());
-                observer.observe(member.stalls.load(Ordering::Relaxed), &[backend]);
-            }
+            each(&seen, |member, backend| observer.observe(member.stalls.load(Ordering::Relaxed), &[backend]));
         })
         .build();
 }

@@ -32,20 +32,6 @@ struct House {
     backends: Vec<Scripted>,
 }
 
-fn member(name: &str) -> Backend {
-    Backend {
-        name: name.to_owned(),
-        models: crate::models::Models::all(),
-        aliases: Vec::new(),
-        weight: 1.0,
-        tier: 0,
-        own_key: false,
-        health_path: None,
-        metrics: false,
-        kv_tokens: None,
-    }
-}
-
 fn house_of(room: Value, members: &[Backend], scripts: &[&[Script]]) -> House {
     let meter = opentelemetry::global::meter("test");
     let fleet = Fleet::new(&serde_json::from_value(room).unwrap(), members, &meter);
@@ -56,7 +42,7 @@ fn house_of(room: Value, members: &[Backend], scripts: &[&[Script]]) -> House {
 }
 
 fn house(room: Value, scripts: &[&[Script]]) -> House {
-    let members: Vec<_> = ["a", "b", "c", "d"].into_iter().take(scripts.len()).map(member).collect();
+    let members: Vec<_> = ["a", "b", "c", "d"].into_iter().take(scripts.len()).map(Backend::named).collect();
     house_of(room, &members, scripts)
 }
 
@@ -246,7 +232,7 @@ async fn a_wish_to_be_left_alone_is_obeyed() {
 
 #[tokio::test(start_paused = true)]
 async fn our_own_key_refused_is_not_the_clients_affair() {
-    let own = Backend { own_key: true, ..member("a") };
+    let own = Backend { own_key: true, ..Backend::named("a") };
     let house = house_of(json!({}), &[own], &[&[status(401)]]);
     let refusal = house.ask().await.err().unwrap();
     assert_eq!(
@@ -254,8 +240,9 @@ async fn our_own_key_refused_is_not_the_clients_affair() {
         (Reason::BackendUnauthorized, StatusCode::BAD_GATEWAY)
     );
     assert_eq!(house.calls(), [1], "the same key is not shown twice");
-    let other = Backend { own_key: true, ..member("b") };
-    let house = house_of(json!({}), &[Backend { own_key: true, ..member("a") }, other], &[&[status(403)], &[ok()]]);
+    let other = Backend { own_key: true, ..Backend::named("b") };
+    let house =
+        house_of(json!({}), &[Backend { own_key: true, ..Backend::named("a") }, other], &[&[status(403)], &[ok()]]);
     for _ in 0..30 {
         assert_eq!(house.ask().await.unwrap().status, StatusCode::OK);
         advance(Duration::from_millis(400)).await;
@@ -319,10 +306,13 @@ async fn five_faults_in_a_hundred_for_half_an_hour_trip_nothing() {
 
 #[tokio::test(start_paused = true)]
 async fn fallback_pools_and_models_are_asked_in_their_order_and_answers_say_so() {
-    let first = Backend { models: serde_json::from_value(json!(["m"])).unwrap(), ..member("first") };
+    let first = Backend { models: serde_json::from_value(json!(["m"])).unwrap(), ..Backend::named("first") };
     let second = Backend { tier: 1, ..first.clone() };
-    let small =
-        Backend { name: "small".to_owned(), models: serde_json::from_value(json!(["small"])).unwrap(), ..member("c") };
+    let small = Backend {
+        name: "small".to_owned(),
+        models: serde_json::from_value(json!(["small"])).unwrap(),
+        ..Backend::named("c")
+    };
     let members = [first, Backend { name: "second".to_owned(), ..second }, small];
     let room = json!({ "fallbacks": [{ "model": "m", "to": ["absent", "small"] }], "retries": 2 });
     for (scripts, backend, how) in [
@@ -344,7 +334,8 @@ async fn fallback_pools_and_models_are_asked_in_their_order_and_answers_say_so()
 #[tokio::test(start_paused = true)]
 async fn an_alias_reaches_the_backend_under_its_own_name() {
     let known = vec![("gpt-4o".to_owned(), "llama".to_owned())];
-    let aliased = Backend { aliases: known, models: serde_json::from_value(json!(["llama"])).unwrap(), ..member("a") };
+    let aliased =
+        Backend { aliases: known, models: serde_json::from_value(json!(["llama"])).unwrap(), ..Backend::named("a") };
     let house = house_of(json!({}), &[aliased], &[&[ok()]]);
     let reply = house.ask_with(&[], r#"{"model":"gpt-4o","n":1}"#).await.unwrap();
     assert_eq!(header(&reply.headers, "backend"), "0 llama");
@@ -353,8 +344,8 @@ async fn an_alias_reaches_the_backend_under_its_own_name() {
 
 #[tokio::test(start_paused = true)]
 async fn weights_and_turns_part_the_work() {
-    let heavy = Backend { weight: 3.0, ..member("a") };
-    let house = house_of(json!({ "balance": "round_robin" }), &[heavy, member("b")], &[&[ok()], &[ok()]]);
+    let heavy = Backend { weight: 3.0, ..Backend::named("a") };
+    let house = house_of(json!({ "balance": "round_robin" }), &[heavy, Backend::named("b")], &[&[ok()], &[ok()]]);
     for _ in 0..40 {
         house.ask().await.unwrap();
     }
@@ -392,9 +383,12 @@ async fn a_late_first_token_is_asked_for_elsewhere_where_that_is_wanted() {
     for (hedge, most) in [(true, 200), (false, 20_000)] {
         let mut first = vec![quick.clone(); 60];
         first.push(late.clone());
-        let second = Backend { tier: 0, weight: 1e-9, ..member("b") };
-        let house =
-            house_of(json!({ "hedge": hedge }), &[member("a"), second], &[&first, std::slice::from_ref(&quick)]);
+        let second = Backend { tier: 0, weight: 1e-9, ..Backend::named("b") };
+        let house = house_of(
+            json!({ "hedge": hedge }),
+            &[Backend::named("a"), second],
+            &[&first, std::slice::from_ref(&quick)],
+        );
         let lane_b = house.fleet.named("b").unwrap().clone();
         house.fleet.obey(&lane_b, Override::Draining);
         for _ in 0..60 {

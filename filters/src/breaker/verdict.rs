@@ -19,31 +19,31 @@ pub struct Verdict {
     pub pause: Option<Duration>,
 }
 
-/// Of a call that says nothing and that nothing speaks for repeating.
-pub const UNKNOWN: Verdict = Verdict::of(Outcome::Neutral, false);
-
 impl Verdict {
     const fn of(outcome: Outcome, may_repeat: bool) -> Self {
         Verdict { outcome, may_repeat, pause: None }
     }
 }
 
-/// What is known when the head of an answer is there, or will not come. A stream is judged by its end.
-pub fn judge(outcome: &Result<Reply, Refusal>, own_key: bool) -> Option<Verdict> {
-    match outcome {
-        Ok(reply) => {
-            let verdict = of_status(reply.status, own_key);
-            if verdict.outcome == Outcome::Good && matches!(reply.body, Body::Events(_)) {
-                return None;
-            }
-            let counts = matches!(verdict.outcome, Outcome::Limited | Outcome::Fault);
-            let pause = counts.then(|| retry_after(&reply.headers)).flatten();
-            // As OpenAI says of a quota that is used up.
-            let forbidden = reply.headers.get("x-should-retry").is_some_and(|value| value == "false");
-            Some(Verdict { pause, may_repeat: verdict.may_repeat && !forbidden, ..verdict })
-        }
-        Err(refusal) => Some(of_reason(&refusal.reason)),
-    }
+/// Whether its end is to be awaited: a stream that has begun well. The others say all at once.
+pub fn is_judged_by_its_end(answer: &Result<Reply, Refusal>) -> bool {
+    answer.as_ref().is_ok_and(|reply| {
+        matches!(reply.body, Body::Events(_)) && of_status(reply.status, false).outcome == Outcome::Good
+    })
+}
+
+/// What is known when the whole of an answer is there, or an error, or nothing will come.
+pub fn judge(answer: &Result<Reply, Refusal>, own_key: bool) -> Verdict {
+    let reply = match answer {
+        Ok(reply) => reply,
+        Err(refusal) => return of_reason(&refusal.reason),
+    };
+    let verdict = of_status(reply.status, own_key);
+    let counts = matches!(verdict.outcome, Outcome::Limited | Outcome::Fault);
+    let pause = counts.then(|| retry_after(&reply.headers)).flatten();
+    // As OpenAI says of a quota that is used up.
+    let forbidden = reply.headers.get("x-should-retry").is_some_and(|value| value == "false");
+    Verdict { pause, may_repeat: verdict.may_repeat && !forbidden, ..verdict }
 }
 
 fn of_status(status: StatusCode, own_key: bool) -> Verdict {
@@ -144,7 +144,7 @@ mod tests {
 
     fn whole(status: u16, own_key: bool) -> Verdict {
         let reply = Reply::whole(StatusCode::from_u16(status).unwrap(), HeaderMap::new(), "{}");
-        judge(&Ok(reply), own_key).unwrap()
+        judge(&Ok(reply), own_key)
     }
 
     #[test]
@@ -165,7 +165,7 @@ mod tests {
         }
         assert_eq!(whole(429, false).outcome, Outcome::Limited);
         for reason in [Reason::Unreachable, Reason::BackendCut, Reason::FirstTokenTimeout, Reason::AnswerCut] {
-            assert_eq!(judge(&Err(reason.clone().into()), false).unwrap().outcome, Outcome::Fault, "{reason}");
+            assert_eq!(judge(&Err(reason.clone().into()), false).outcome, Outcome::Fault, "{reason}");
         }
         assert_eq!(of_end(&End::Broken(Broken::TokenGap), None), Outcome::Fault);
         assert_eq!(

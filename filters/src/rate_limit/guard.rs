@@ -9,11 +9,10 @@ use std::time::Duration;
 
 use governor::clock::{Clock as _, DefaultClock};
 use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
-use http::HeaderMap;
 use serde::Deserialize;
 
-use super::headers;
 use crate::ask::Tenant;
+use crate::refusal::retry_after;
 use crate::{Reason, Refusal};
 
 /// The `[rate_limit.guard]` table.
@@ -93,9 +92,7 @@ fn network(address: IpAddr) -> IpAddr {
 
 fn flood(whose: &'static str, wait: Duration) -> Refusal {
     let mut refusal = Refusal::from(Reason::Flood(whose));
-    let mut headers = HeaderMap::new();
-    headers::retry(&mut headers, wait);
-    refusal.headers = Some(Box::new(headers));
+    retry_after(refusal.headers_mut(), wait);
     refusal
 }
 

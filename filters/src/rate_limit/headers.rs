@@ -9,10 +9,9 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use super::limit::Unit;
 use super::limiter::{Mode, Verdict};
 use super::rule::Rule;
-use crate::refusal::{self, Counts, span};
+use crate::refusal::{Counts, span};
 use crate::reply::degraded;
 
-const SHOULD_RETRY: HeaderName = HeaderName::from_static("x-should-retry");
 const RATELIMIT: HeaderName = HeaderName::from_static("ratelimit");
 const RATELIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
 
@@ -26,16 +25,6 @@ const TOKENS: [HeaderName; 3] = [
     HeaderName::from_static("x-ratelimit-remaining-tokens"),
     HeaderName::from_static("x-ratelimit-reset-tokens"),
 ];
-
-/// When to come again.
-pub fn retry(headers: &mut HeaderMap, wait: Duration) {
-    refusal::retry_after(headers, wait);
-}
-
-/// That coming again is of no use.
-pub fn no_retry(headers: &mut HeaderMap) {
-    headers.insert(SHOULD_RETRY, HeaderValue::from_static("false"));
-}
 
 /// Tells where the request stands. Our limits win over the backend's; where we have none, the backend's stay.
 pub fn tell(headers: &mut HeaderMap, rules: &[Rule], verdicts: &[Verdict], mode: Mode) {

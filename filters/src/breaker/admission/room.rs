@@ -172,7 +172,7 @@ impl Room {
 
     /// Takes back what somebody held, and hands it to whose turn it is.
     pub fn leave(&mut self, entry: &Entry, now: Instant) -> Turns {
-        self.pace.mark(now, !self.queue.is_empty() || self.used() >= self.allowed());
+        self.mark(now);
         let held = now.saturating_duration_since(entry.at);
         // A call that soon came to nothing says nothing of how soon an answer makes room.
         if entry.told || self.pace.is_usual(held) {

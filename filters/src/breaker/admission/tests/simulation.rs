@@ -215,12 +215,3 @@ async fn five_hundred_at_once_on_a_cold_start_are_let_in() {
     streams.join_all().await;
     assert!(admission.report().limit >= 1000, "{:?}", admission.report());
 }
-
-/// Long answers are slow to teach: told, and held to nothing.
-#[tokio::test(start_paused = true)]
-#[ignore = "prints figures"]
-async fn figures_of_long_answers() {
-    for slots in [16, 64] {
-        run(Model { slots, mean: 10.0, service: Service::Varied, form: Form::Streamed }).await;
-    }
-}
