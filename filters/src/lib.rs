@@ -13,6 +13,7 @@ pub mod filter;
 pub mod labels;
 pub mod latency;
 pub mod models;
+pub mod money;
 pub mod rate_limit;
 pub mod refusal;
 pub mod reply;

@@ -8,11 +8,45 @@ mod text;
 
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 use crate::Route;
 use crate::reply::{Event, Kind};
 use crate::tokens::Tokenizers;
 use said::Said;
 use text::Texts;
+
+/// What one answer used, every kind apart that has a price of its own.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tokens {
+    /// All that the model read: what of it was cached, heard or seen is counted here, too.
+    pub input: u64,
+    /// The part of the input that was in the backend's cache.
+    pub cached_input: u64,
+    /// The part of the input that was put into the backend's cache.
+    pub cache_writes: u64,
+    /// The part of these that is to stay there for an hour.
+    pub cache_writes_1h: u64,
+    pub audio_input: u64,
+    pub image_input: u64,
+    /// All that the model wrote: what of it was thought, spoken or drawn is counted here, too.
+    pub output: u64,
+    /// The part of the output that was thought and not shown.
+    pub reasoning: u64,
+    pub audio_output: u64,
+    pub image_output: u64,
+}
+
+/// The class of service that an answer was made in, where a backend has several with prices of their own.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Service {
+    #[default]
+    Standard,
+    Batch,
+    Flex,
+    Priority,
+}
 
 /// Tokens of one answer, as the backend counts them. What it did not say is none.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
