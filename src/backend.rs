@@ -25,6 +25,7 @@ use tokio::time::{Instant, timeout_at};
 use crate::config;
 use crate::identity::API_KEY;
 pub use peer::Upstream;
+use wire::Letter;
 
 /// Names the backend that answered.
 const BACKEND_HEADER: &str = "x-outrigger-backend";
@@ -61,15 +62,16 @@ impl Backends {
     async fn send(
         &self,
         upstream: &Upstream,
-        ask: &Ask,
+        letter: &Letter<'_>,
         deadlines: Deadlines,
         fresh: bool,
     ) -> Result<Answering, Failed> {
+        let ask = letter.ask;
         let peers = upstream.peer().await.map_err(|error| Failed::before_sending(Reason::Unreachable, error))?;
         let connected = upstream.wire.line(&peers, fresh).await;
         let (line, reused) = connected.map_err(|error| Failed::before_sending(Reason::Unreachable, error))?;
         let begun = Instant::now();
-        let (mut session, sent) = line.write(upstream, ask, &peers.usual, deadlines.first_token).await;
+        let (mut session, sent) = line.write(upstream, letter, &peers.usual, deadlines.first_token).await;
         session.set_read_timeout(Some(until_head(deadlines, ask)));
         // A backend may refuse a body before it has it all: then its answer is there to read.
         match (read_head(&mut session).await, sent) {
@@ -129,7 +131,9 @@ impl filters::Backend for Backends {
         let upstream = self.upstreams.get(call.backend).ok_or(Reason::NoSuchModel)?;
         // One deadline for all of it: names, connecting, and heads that come a byte at a time.
         let until = Instant::now() + until_head(call.deadlines, ask);
-        let send = async |fresh| match timeout_at(until, self.send(upstream, ask, call.deadlines, fresh)).await {
+        let body = if call.include_usage { ask.asking_for_usage() } else { ask.as_it_came() };
+        let letter = Letter { ask, body };
+        let send = async |fresh| match timeout_at(until, self.send(upstream, &letter, call.deadlines, fresh)).await {
             Ok(sent) => sent,
             Err(_) => Err(Failed::before_sending(Failed::late(ask), "no head came in time")),
         };

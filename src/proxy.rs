@@ -8,6 +8,7 @@ use bytes::Bytes;
 use http::header::{HOST, HeaderMap, HeaderName, HeaderValue};
 use http::uri::PathAndQuery;
 use outrigger_filters::breaker::wishes;
+use outrigger_filters::cost;
 use outrigger_filters::rate_limit::{Limiter, Permit};
 use outrigger_filters::semantic_cache::steering;
 use outrigger_filters::{Chain, Reason, Refusal, Route, Tenant};
@@ -70,6 +71,8 @@ pub struct Request {
     pub id: HeaderValue,
     pub route: Option<Route>,
     pub tokens: Tokens,
+    /// Whether a stream is to say at its end what it cost.
+    pub asks_cost: bool,
     /// Bytes of a passed body so far.
     passed_bytes: usize,
     /// What a passed request holds of the limits, and where it goes.
@@ -108,7 +111,9 @@ impl Proxy {
     }
 
     async fn held(&self, session: &mut Session, route: Route, request: &mut Request) -> Result<()> {
-        let tenant = match self.welcome(session) {
+        let welcome = self.welcome(session);
+        let wishes = cost::wishes::check(&session.req_header().headers);
+        let tenant = match welcome.and_then(|tenant| Ok(wishes.map(|()| tenant)?)) {
             Ok(tenant) => tenant,
             Err(refusal) => return self.refuse(session, request, &refusal).await,
         };
@@ -116,6 +121,7 @@ impl Proxy {
             Ok(mut ask) => {
                 ask.marks = self.marks(session);
                 ask.steer(steering(session));
+                request.asks_cost = cost::wishes::asks_cost(ask.steering());
                 Arc::new(ask)
             }
             Err(Interrupted::Gone) => return Err(downstream::gone()),
@@ -191,6 +197,7 @@ impl ProxyHttp for Proxy {
             id: request_id(session.req_header()),
             route: None,
             tokens: Tokens::begin(),
+            asks_cost: false,
             passed_bytes: 0,
             permit: None,
             upstream: None,
@@ -336,7 +343,7 @@ impl ProxyHttp for Proxy {
 fn steering(session: &Session) -> HeaderMap {
     let headers = &session.req_header().headers;
     let named = |name: HeaderName| headers.get_all(&name).iter().map(move |value| (name.clone(), value.clone()));
-    steering::HEADERS.into_iter().chain(wishes::HEADERS).flat_map(named).collect()
+    steering::HEADERS.into_iter().chain(wishes::HEADERS).chain(cost::wishes::HEADERS).flat_map(named).collect()
 }
 
 fn declared_length(head: &RequestHeader) -> Option<usize> {

@@ -1,5 +1,7 @@
 //! One request, read whole and parsed once, with its tenant and its key.
 
+mod sending;
+
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::sync::{LazyLock, OnceLock};
 
@@ -11,6 +13,7 @@ use twox_hash::XxHash3_128;
 
 use crate::Reason;
 use crate::canonical::{self, Question};
+pub use sending::Sending;
 
 /// The generation endpoints: what goes through the chain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -215,7 +218,10 @@ impl Ask {
         let (old, new) = (named.model.get(), serde_json::to_vec(name).ok()?);
         let start = (old.as_ptr() as usize).checked_sub(self.body.as_ptr() as usize)?;
         let body = [self.body.get(..start)?, &new, self.body.get(start + old.len()..)?].concat();
-        let question = Question { model: Some(name.into()), ..self.question.clone() };
+        let mut question = Question { model: Some(name.into()), ..self.question.clone() };
+        // What stands behind the name has moved.
+        let moved = |at: usize| if at > start { at - old.len() + new.len() } else { at };
+        question.stream_options = question.stream_options.map(|place| moved(place.start)..moved(place.end));
         Some(Ask {
             route: self.route,
             tenant: self.tenant,

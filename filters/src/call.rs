@@ -32,4 +32,6 @@ pub struct Call {
     /// The backend's place among the settings' `[[backends]]`.
     pub backend: usize,
     pub deadlines: Deadlines,
+    /// Whether a stream that would not say what it used is asked to.
+    pub include_usage: bool,
 }

@@ -13,9 +13,13 @@ mod scanner;
 mod string;
 mod writer;
 
+use std::ops::Range;
+
+use serde::Deserialize;
 use twox_hash::XxHash3_128;
 
 use crate::Reason;
+use crate::usage::Service;
 use reader::{Reader, Wrong};
 use scanner::Malformed;
 use writer::Shorten;
@@ -39,6 +43,12 @@ pub struct Question {
     pub stateful: bool,
     /// Whom the client says it asks for.
     pub user: Option<Box<str>>,
+    /// The class of service that is asked for, where one is.
+    pub service: Option<Service>,
+    /// Where the value of `stream_options` stands in the body.
+    pub stream_options: Option<Range<usize>>,
+    /// Whether a stream is to say at its end what it used.
+    pub include_usage: bool,
 }
 
 /// The canonical form of a body.
@@ -85,12 +95,24 @@ fn form(body: &[u8], shorten: Shorten) -> Result<(Question, Form), Reason> {
         Wrong::DuplicateKey(key) => Reason::DuplicateKey(key),
         Wrong::NotAnObject => Reason::NotAnObject,
     })?;
+    let mut question = written.question;
+    question.include_usage = question.stream_options.clone().is_some_and(|place| includes_usage(&body[place]));
     let mut out = written.form;
     if written.imprecise {
         out.clear();
         shorten(body, &mut out);
     }
-    Ok((written.question, Form(out)))
+    Ok((question, Form(out)))
+}
+
+fn includes_usage(stream_options: &[u8]) -> bool {
+    #[derive(Default, Deserialize)]
+    #[serde(default)]
+    struct Options {
+        include_usage: Option<bool>,
+    }
+    let read = serde_json::from_slice::<Option<Options>>(stream_options);
+    read.ok().flatten().and_then(|options| options.include_usage).unwrap_or(false)
 }
 
 /// Line and column count from 1, and columns are bytes, as serde_json counts them.

@@ -19,6 +19,7 @@ use opentelemetry::metrics::Meter;
 use serde::{Deserialize, Serialize};
 
 use crate::ask::{Print, Sharing};
+use crate::charge::{self, Savings};
 use crate::reply::kept;
 use crate::{Ask, Filter, Next, Refusal, Reply};
 use flight::{Flight, Registered};
@@ -95,6 +96,7 @@ pub struct Dedup {
     flights: Arc<Flights>,
     limits: Config,
     counts: Arc<Counts>,
+    savings: Arc<dyn Savings>,
 }
 
 #[derive(Default)]
@@ -106,8 +108,8 @@ struct Counts {
 }
 
 impl Dedup {
-    pub fn new(config: &Config, meter: &Meter) -> Self {
-        let dedup = Dedup { flights: Arc::default(), limits: config.clone(), counts: Arc::default() };
+    pub fn new(config: &Config, savings: Arc<dyn Savings>, meter: &Meter) -> Self {
+        let dedup = Dedup { flights: Arc::default(), limits: config.clone(), counts: Arc::default(), savings };
         dedup.observe(meter);
         dedup
     }
@@ -160,7 +162,7 @@ impl Dedup {
             self.counts.followers.fetch_add(1, Ordering::Relaxed);
             return Ok((flight, "follower"));
         }
-        let (flight, registered) = Flight::open(ask, next, self.flights.clone(), &self.limits, self.counts.clone());
+        let (flight, registered) = Flight::open(ask, next, self);
         entry.insert(registered);
         self.counts.leaders.fetch_add(1, Ordering::Relaxed);
         Ok((flight, "leader"))
@@ -188,6 +190,10 @@ impl Filter for Dedup {
         };
         let mut reply = flight::read(flight, role == "leader").await?;
         reply.headers.insert(HEADER, HeaderValue::from_static(role));
+        if role == "follower" {
+            // It was paid for once, and the leader is told so.
+            reply.headers.insert(charge::HEADER, HeaderValue::from_static("0"));
+        }
         if role == "follower" && reply.headers.get(kept::HEADER).is_some_and(|word| word == kept::MISS) {
             reply.headers.insert(kept::HEADER, HeaderValue::from_static(kept::COALESCED));
         }

@@ -84,6 +84,11 @@ pub struct Next {
 }
 
 impl Next {
+    /// What is to be called, and how, as the rooms above decided.
+    pub const fn call(&self) -> &Call {
+        &self.call
+    }
+
     /// The same with what is to be called, and how.
     pub fn with(self, call: Call) -> Self {
         Next { call, ..self }

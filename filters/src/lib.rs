@@ -7,6 +7,8 @@ pub mod ask;
 pub mod breaker;
 pub mod call;
 pub mod canonical;
+pub mod charge;
+pub mod cost;
 pub mod dedup;
 pub mod estimate;
 pub mod filter;
@@ -48,12 +50,19 @@ pub struct Rooms {
     pub latency: latency::Config,
 }
 
+impl Rooms {
+    /// Who keeps the books of what was not spent.
+    fn savings(&self) -> Arc<dyn charge::Savings> {
+        Arc::new(())
+    }
+}
+
 /// THE ORDER of the rooms, outermost first. It stands here and nowhere else.
 pub fn chain(parts: &Rooms, meter: &opentelemetry::metrics::Meter, backend: Arc<dyn Backend>) -> Chain {
     let mut rooms: Vec<Arc<dyn Filter>> = Vec::new();
     if parts.dedup.enabled {
         // First, so that every room below sees a question once, however many ask it.
-        rooms.push(Arc::new(dedup::Dedup::new(&parts.dedup, meter)));
+        rooms.push(Arc::new(dedup::Dedup::new(&parts.dedup, parts.savings(), meter)));
     }
     if parts.limiter.has_limits() {
         // Before whatever costs, so that what is refused costs nothing.
@@ -61,7 +70,7 @@ pub fn chain(parts: &Rooms, meter: &opentelemetry::metrics::Meter, backend: Arc<
     }
     if parts.cache.is_on() {
         // Above all that calls the backend, so that what is known is known when the backend is not well.
-        rooms.push(Arc::new(semantic_cache::SemanticCache::new(parts.cache.clone())));
+        rooms.push(Arc::new(semantic_cache::SemanticCache::new(parts.cache.clone(), parts.savings())));
     }
     // Above what counts and measures, so that every call that it makes is counted and measured.
     rooms.push(Arc::new(breaker::Breaker::new(parts.fleet.clone())));

@@ -11,6 +11,8 @@ use bytes::Bytes;
 use futures::Stream;
 use http::{HeaderMap, StatusCode};
 
+use crate::charge::Charge;
+
 /// One piece of an answer: a whole server-sent event, or a run of bytes of any other body.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Event {
@@ -26,6 +28,8 @@ pub enum Kind {
     Prelude,
     /// The event after which nothing follows: `[DONE]`, or the API's own last event.
     Last,
+    /// The chunk that says what a stream used, where its client did not ask for it: for us, and never written to him.
+    Usage,
     /// A comment or an empty event: a sign of life.
     Comment,
     /// Bytes of a body that is no event stream.
@@ -132,6 +136,8 @@ pub struct Reply {
     pub headers: HeaderMap,
     pub body: Body,
     pub timing: Timing,
+    /// What it cost, or will have cost; none where nobody counts.
+    pub charge: Option<Charge>,
 }
 
 /// How an answer ended.
@@ -151,11 +157,11 @@ pub trait Watch: Send + 'static {
 
 impl Reply {
     pub fn whole(status: StatusCode, headers: HeaderMap, body: impl Into<Bytes>) -> Self {
-        Reply { status, headers, body: Body::Whole(body.into()), timing: Timing::default() }
+        Reply { status, headers, body: Body::Whole(body.into()), timing: Timing::default(), charge: None }
     }
 
     pub fn events(status: StatusCode, headers: HeaderMap, events: Events) -> Self {
-        Reply { status, headers, body: Body::Events(events), timing: Timing::default() }
+        Reply { status, headers, body: Body::Events(events), timing: Timing::default(), charge: None }
     }
 
     /// Lets `watch` see this answer. An answer that is whole already has gone by at once.

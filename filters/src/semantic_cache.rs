@@ -26,6 +26,7 @@ pub mod steering;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use http::HeaderValue;
 
 use tokio::time::Instant;
 
@@ -39,14 +40,19 @@ use record::Draft;
 use steering::Wishes;
 
 use crate::ask::Route;
+use crate::charge::{self, Charge, Charged, Saver, Savings, Source};
 use crate::refusal::no_retry;
+use crate::usage::Tokens;
 use crate::{Ask, Fault, Filter, Next, Reason, Refusal, Reply};
 
-pub struct SemanticCache(Arc<Cache>);
+pub struct SemanticCache {
+    cache: Arc<Cache>,
+    savings: Arc<dyn Savings>,
+}
 
 impl SemanticCache {
-    pub fn new(cache: Arc<Cache>) -> Self {
-        SemanticCache(cache)
+    pub fn new(cache: Arc<Cache>, savings: Arc<dyn Savings>) -> Self {
+        SemanticCache { cache, savings }
     }
 }
 
@@ -57,7 +63,7 @@ impl Filter for SemanticCache {
     }
 
     async fn handle(&self, ask: Arc<Ask>, next: Next) -> Result<Reply, Refusal> {
-        let cache = &self.0;
+        let cache = &self.cache;
         let rule = cache.rules.of(&ask);
         let wishes = Wishes::of(ask.steering());
         if let Some(why) = bypass(&ask, rule, &wishes) {
@@ -95,7 +101,7 @@ fn bypass(ask: &Ask, rule: &Rule, wishes: &Wishes) -> Option<Bypass> {
 
 impl SemanticCache {
     async fn answer(&self, question: &Question<'_>, next: Next) -> Result<Reply, Refusal> {
-        let cache = &self.0;
+        let cache = &self.cache;
         let (mut spare, mut would) = (None, None);
         let mut search = Search { found: None, matched: None, miss: Miss::Steered };
         if !question.wishes.no_cache || question.wishes.stale_if_error.is_some() {
@@ -149,7 +155,7 @@ impl SemanticCache {
         }
         let mut reply = outcome?;
         if let Some(entry) = would {
-            reply = shadow::compare(&self.0, question.ask, entry, reply);
+            reply = shadow::compare(&self.cache, question.ask, entry, reply);
         }
         let mut reply = draft.record(reply);
         headers::missed(&mut reply.headers, question, spare.is_some());
@@ -157,26 +163,35 @@ impl SemanticCache {
     }
 
     fn draft(&self, question: &Question<'_>, matched: Option<Option<Matched>>) -> Draft {
-        let matched = matched.unwrap_or_else(|| self.0.text(question));
+        let matched = matched.unwrap_or_else(|| self.cache.text(question));
         let scope = matched.as_ref().map_or_else(|| question::alone(&question.id), |matched| matched.text.scope);
         Draft {
-            cache: self.0.clone(),
+            cache: self.cache.clone(),
             ask: question.ask.clone(),
             id: question.id,
             scope,
             tags: question.wishes.tags.clone(),
             rule: question.rule.clone(),
             matched,
-            era: self.0.places.era(),
+            era: self.cache.places.era(),
             begun: Instant::now(),
         }
     }
 
     /// The kept answer as a reply, if it can be had in the form that was asked for.
     fn serve(&self, question: &Question<'_>, found: &Found, stale: bool) -> Option<Reply> {
-        let cache = &self.0;
+        let cache = &self.cache;
         let mut reply = replay::reply(&found.entry, question.ask)?;
-        cache.counts.hit(found.tier, found.place, stale, &found.entry.made);
+        let made = &found.entry.made;
+        cache.counts.hit(found.tier, found.place, stale, made);
+        let tokens = Tokens {
+            input: made.input_tokens.unwrap_or(0),
+            output: made.output_tokens.unwrap_or(0),
+            ..Tokens::default()
+        };
+        self.savings.saved(Saver::Cache, question.ask, &tokens, 1);
+        reply.headers.insert(charge::HEADER, HeaderValue::from_static("0"));
+        reply.charge = Some(Charge::known(Charged { tokens, cost: None, source: Source::Measured }));
         cache.used(&found.entry, question.rule);
         headers::kept(&mut reply.headers, cache, question, found, stale);
         Some(reply)
@@ -184,10 +199,10 @@ impl SemanticCache {
 
     /// Makes an answer anew behind the one that was given, once for all who ask meanwhile.
     fn refresh(&self, question: &Question<'_>, matched: Option<Option<Matched>>, next: Next) {
-        if !self.0.refreshing.insert(question.id) {
+        if !self.cache.refreshing.insert(question.id) {
             return;
         }
-        let refreshing = Refreshing { cache: self.0.clone(), id: question.id };
+        let refreshing = Refreshing { cache: self.cache.clone(), id: question.id };
         let (draft, ask) = (self.draft(question, matched), question.ask.clone());
         #[expect(clippy::disallowed_methods, reason = "a flight of its own, which ends with its answer")]
         tokio::spawn(async move {

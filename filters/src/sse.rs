@@ -10,6 +10,7 @@ use bytes::{Bytes, BytesMut};
 use memchr::memmem::Finder;
 use memchr::{memchr, memchr2};
 use serde::Deserialize;
+use serde_json::{Map, Value};
 
 use crate::reply::{Event, Kind};
 
@@ -193,7 +194,23 @@ fn gives_a_reason(event: &[u8]) -> bool {
 }
 
 static FINISH: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("\"finish_reason\""));
+static USAGE: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("\"usage\""));
 static STOP: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("\"stop_reason\""));
+
+/// Whether an event says what a stream used and nothing else: the chunk that `include_usage` asks for.
+pub fn is_usage(event: &[u8]) -> bool {
+    #[derive(Deserialize)]
+    struct Chunk {
+        choices: Vec<serde::de::IgnoredAny>,
+        usage: Map<String, Value>,
+    }
+    if USAGE.find(event).is_none() {
+        return false;
+    }
+    let data = event.split(|byte| matches!(byte, b'\n' | b'\r')).find_map(|line| field(line, b"data:"));
+    let chunk = data.and_then(|data| serde_json::from_slice::<Chunk>(data).ok());
+    chunk.is_some_and(|chunk| chunk.choices.is_empty() && !chunk.usage.is_empty())
+}
 
 /// Whether an event is an error and nothing else, in OpenAI's shape or Anthropic's.
 pub fn is_error(event: &[u8]) -> bool {

@@ -48,6 +48,30 @@ pub enum Service {
     Priority,
 }
 
+impl Service {
+    pub const ALL: [Service; 4] = [Service::Standard, Service::Batch, Service::Flex, Service::Priority];
+
+    pub const fn name(self) -> &'static str {
+        match self {
+            Service::Standard => "standard",
+            Service::Batch => "batch",
+            Service::Flex => "flex",
+            Service::Priority => "priority",
+        }
+    }
+
+    /// What the APIs call it: OpenAI's `default` and Anthropic's `standard` are one. None for `auto`, which leaves it open.
+    pub fn named(word: &[u8]) -> Option<Self> {
+        match word {
+            b"default" | b"standard" | b"standard_only" => Some(Service::Standard),
+            b"batch" => Some(Service::Batch),
+            b"flex" => Some(Service::Flex),
+            b"priority" => Some(Service::Priority),
+            _ => None,
+        }
+    }
+}
+
 /// Tokens of one answer, as the backend counts them. What it did not say is none.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Usage {
@@ -58,8 +82,35 @@ pub struct Usage {
     pub cached_input: Option<u64>,
     /// The part of the input that was put into the backend's cache, which Anthropic charges more for.
     pub cache_writes: Option<u64>,
+    /// The part of these that is to stay there for an hour.
+    pub cache_writes_1h: Option<u64>,
+    pub audio_input: Option<u64>,
+    pub image_input: Option<u64>,
     /// The part of the output that was thought and not shown.
     pub reasoning: Option<u64>,
+    pub audio_output: Option<u64>,
+    pub image_output: Option<u64>,
+    /// The class of service that the answer was made in.
+    pub service: Option<Service>,
+}
+
+impl Usage {
+    /// All of it, with these in place of what the backend did not say.
+    pub fn tokens(&self, input: u64, output: u64) -> Tokens {
+        let said = |tokens: Option<u64>| tokens.unwrap_or(0);
+        Tokens {
+            input: self.input.unwrap_or(input),
+            cached_input: said(self.cached_input),
+            cache_writes: said(self.cache_writes),
+            cache_writes_1h: said(self.cache_writes_1h),
+            audio_input: said(self.audio_input),
+            image_input: said(self.image_input),
+            output: self.output.unwrap_or(output),
+            reasoning: said(self.reasoning),
+            audio_output: said(self.audio_output),
+            image_output: said(self.image_output),
+        }
+    }
 }
 
 /// Counts an answer as it goes by: feed it every event. A body that is no stream may come in any pieces.
@@ -81,7 +132,7 @@ impl Tally {
                 self.said.piece(&event.bytes);
                 self.texts.piece(&event.bytes);
             }
-            Kind::Data | Kind::Prelude | Kind::Last => {
+            Kind::Data | Kind::Prelude | Kind::Last | Kind::Usage => {
                 self.said.event(&event.bytes);
                 self.texts.event(&event.bytes);
             }

@@ -11,6 +11,7 @@ use std::time::Duration;
 use bytes::{Buf, Bytes};
 use http::header::{ACCEPT_ENCODING, AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, HOST, HeaderName};
 use outrigger_filters::Ask;
+use outrigger_filters::ask::Sending;
 use pingora::connectors::http::Connector;
 use pingora::connectors::{ConnectorOptions, TransportConnector};
 use pingora::http::RequestHeader;
@@ -91,15 +92,15 @@ impl Line {
     ///
     /// A backend may refuse a body before it has it all: then writing fails and its answer is there to
     /// read, so the session comes with the error.
-    pub async fn write(self, upstream: &Upstream, ask: &Ask, peer: &HttpPeer, limit: Duration) -> Written {
+    pub async fn write(self, upstream: &Upstream, letter: &Letter<'_>, peer: &HttpPeer, limit: Duration) -> Written {
         match self {
             Line::Http1(mut stream) => {
-                let sent = write_at_once(&mut stream, upstream, ask, limit).await;
+                let sent = write_at_once(&mut stream, upstream, letter, limit).await;
                 (HttpSession::H1(Http1Session::new_with_options(stream, peer)), sent)
             }
             Line::Negotiated(mut session) => {
                 session.set_write_timeout(Some(limit));
-                let sent = Box::pin(write_apart(&mut session, upstream, ask)).await;
+                let sent = Box::pin(write_apart(&mut session, upstream, letter)).await;
                 (*session, sent)
             }
         }
@@ -108,8 +109,15 @@ impl Line {
 
 type Written = (HttpSession, Result<()>);
 
-async fn write_at_once(stream: &mut Stream, upstream: &Upstream, ask: &Ask, limit: Duration) -> Result<()> {
-    let mut request = Bytes::from(head_bytes(upstream, ask)).chain(ask.body.clone());
+/// What is to be written: an ask, and its body as this backend is to have it.
+pub struct Letter<'ask> {
+    pub ask: &'ask Ask,
+    pub body: Sending,
+}
+
+async fn write_at_once(stream: &mut Stream, upstream: &Upstream, letter: &Letter<'_>, limit: Duration) -> Result<()> {
+    let [first, wish, rest] = letter.body.0.clone();
+    let mut request = Bytes::from(head_bytes(upstream, letter)).chain(first).chain(wish).chain(rest);
     let write = async {
         stream.write_all_buf(&mut request).await?;
         stream.flush().await
@@ -120,27 +128,32 @@ async fn write_at_once(stream: &mut Stream, upstream: &Upstream, ask: &Ask, limi
     }
 }
 
-async fn write_apart(session: &mut HttpSession, upstream: &Upstream, ask: &Ask) -> Result<()> {
+async fn write_apart(session: &mut HttpSession, upstream: &Upstream, letter: &Letter<'_>) -> Result<()> {
+    let ask = letter.ask;
     let target = format!("{}{}", upstream.url.prefix, ask.target);
     let mut head = RequestHeader::build_no_case("POST", target.as_bytes(), Some(ask.headers.len() + 5))?;
     let mut complete = Ok(true);
-    fields(upstream, ask, |name, value| {
+    fields(upstream, letter, |name, value| {
         if complete.is_ok() {
             complete = head.append_header(name.to_owned(), value);
         }
     });
     complete?;
     session.write_request_header(Box::new(head)).await?;
-    session.write_request_body(ask.body.clone(), true).await?;
+    let parts = letter.body.0.iter().filter(|part| !part.is_empty());
+    let last = parts.clone().count().saturating_sub(1);
+    for (number, part) in parts.enumerate() {
+        session.write_request_body(part.clone(), number == last).await?;
+    }
     session.finish_request_body().await
 }
 
-fn head_bytes(upstream: &Upstream, ask: &Ask) -> Vec<u8> {
+fn head_bytes(upstream: &Upstream, letter: &Letter<'_>) -> Vec<u8> {
     let mut head = Vec::with_capacity(512);
-    for part in ["POST ", &upstream.url.prefix, &ask.target, " HTTP/1.1\r\n"] {
+    for part in ["POST ", &upstream.url.prefix, &letter.ask.target, " HTTP/1.1\r\n"] {
         head.extend_from_slice(part.as_bytes());
     }
-    fields(upstream, ask, |name, value| {
+    fields(upstream, letter, |name, value| {
         for part in [name.as_bytes(), b": ", value, b"\r\n"] {
             head.extend_from_slice(part);
         }
@@ -150,7 +163,8 @@ fn head_bytes(upstream: &Upstream, ask: &Ask) -> Vec<u8> {
 }
 
 /// Each header field that the backend gets. Values come from parsed heads and hold no line ends.
-fn fields(upstream: &Upstream, ask: &Ask, mut put: impl FnMut(&str, &[u8])) {
+fn fields(upstream: &Upstream, letter: &Letter<'_>, mut put: impl FnMut(&str, &[u8])) {
+    let ask = letter.ask;
     put(HOST.as_str(), upstream.host.as_bytes());
     let own_key = upstream.api_key.as_ref();
     let is_key = |name: &HeaderName| *name == AUTHORIZATION || name == API_KEY || name == "api-key";
@@ -169,5 +183,5 @@ fn fields(upstream: &Upstream, ask: &Ask, mut put: impl FnMut(&str, &[u8])) {
     }
     // An answer that is shared must suit every reader.
     put(ACCEPT_ENCODING.as_str(), b"identity");
-    put(CONTENT_LENGTH.as_str(), itoa::Buffer::new().format(ask.body.len()).as_bytes());
+    put(CONTENT_LENGTH.as_str(), itoa::Buffer::new().format(letter.body.len()).as_bytes());
 }

@@ -4,6 +4,7 @@ use bytes::{Bytes, BytesMut};
 use futures::StreamExt;
 use http::header::{ALLOW, CONTENT_LENGTH, CONTENT_TYPE, HeaderName, HeaderValue, TRANSFER_ENCODING};
 use http::{StatusCode, Version};
+use outrigger_filters::charge::{self, Charge, Charged, Source};
 use outrigger_filters::refusal::broken_event;
 use outrigger_filters::reply::{Kind, Timing};
 use outrigger_filters::{Batch, Body, Broken, End, Event, Events, Reason, Refusal, Reply, Route};
@@ -23,7 +24,7 @@ pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// Writes an answer to its end, or until the client goes. An answer that breaks ends in a visible
 /// error and in `Err`, so that the connection is cut and never closed politely.
 pub async fn reply(session: &mut Session, route: Route, request: &mut Request, reply: Reply) -> Result<End> {
-    let Reply { status, headers, body, timing } = reply;
+    let Reply { status, headers, body, timing, charge } = reply;
     let mut head = ResponseHeader::build_no_case(status, Some(headers.len() + 6))?;
     for (name, value) in &headers {
         head.append_header(name, value)?;
@@ -40,7 +41,9 @@ pub async fn reply(session: &mut Session, route: Route, request: &mut Request, r
                 head.insert_header(TRANSFER_ENCODING, HeaderValue::from_static("chunked"))?;
             }
             session.as_downstream_mut().write_response_header(Box::new(head)).await?;
-            relay(session, route, request, events).await
+            // A header has said it where it was known before: of an answer that is shared or kept.
+            let bill = charge.filter(|_| request.asks_cost && !headers.contains_key(charge::HEADER)).map(Bill);
+            relay(session, route, request, events, bill).await
         }
     }
 }
@@ -95,7 +98,13 @@ fn server_timing(timing: &Timing) -> Option<HeaderValue> {
     if text.is_empty() { None } else { HeaderValue::from_maybe_shared(text.freeze()).ok() }
 }
 
-async fn relay(session: &mut Session, route: Route, request: &mut Request, mut events: Events) -> Result<End> {
+async fn relay(
+    session: &mut Session,
+    route: Route,
+    request: &mut Request,
+    mut events: Events,
+    mut bill: Option<Bill>,
+) -> Result<End> {
     loop {
         let next = tokio::select! {
             biased;
@@ -103,21 +112,49 @@ async fn relay(session: &mut Session, route: Route, request: &mut Request, mut e
             () = until_gone(session) => return Err(gone()),
         };
         match next {
-            Some(Ok(batch)) => {
+            Some(Ok(mut batch)) => {
+                put_before_the_last(&mut bill, &mut batch);
                 let bytes = together(request, batch);
+                if bytes.is_empty() {
+                    continue;
+                }
                 session.as_downstream_mut().write_response_body(bytes, false).await?;
             }
             Some(Err(broken)) => return cut(session, route, broken).await,
             None => {
-                session.as_downstream_mut().write_response_body(Bytes::new(), true).await?;
+                let rest = bill.map_or_else(Bytes::new, |bill| bill.comment());
+                session.as_downstream_mut().write_response_body(rest, true).await?;
                 return Ok(End::Complete);
             }
         }
     }
 }
 
-/// What arrived together is written together.
-fn together(request: &mut Request, batch: Batch) -> Bytes {
+/// What a stream cost, for a client that wants to be told.
+struct Bill(Charge);
+
+impl Bill {
+    fn comment(&self) -> Bytes {
+        let words = match self.0.get() {
+            Some(Charged { cost: Some(cost), source: Source::Measured, .. }) => cost.to_string(),
+            Some(Charged { cost: Some(cost), source: Source::Estimated, .. }) => format!("{cost} estimated"),
+            _ => "unknown".to_owned(),
+        };
+        Bytes::from(format!(": {} {words}\n\n", charge::HEADER))
+    }
+}
+
+/// Says what it cost where clients still listen: before the event after which nothing follows.
+fn put_before_the_last(bill: &mut Option<Bill>, batch: &mut Batch) {
+    let Some(place) = batch.iter().position(|event| event.kind == Kind::Last) else { return };
+    if let Some(bill) = bill.take() {
+        batch.insert(place, Event { bytes: bill.comment(), kind: Kind::Comment });
+    }
+}
+
+/// What arrived together is written together; what is only for us is not.
+fn together(request: &mut Request, mut batch: Batch) -> Bytes {
+    batch.retain(|event| event.kind != Kind::Usage);
     if batch.iter().any(|event| event.kind == Kind::Data) {
         request.tokens.saw(batch.len());
     }

@@ -57,7 +57,7 @@ pub fn sidecar(number: usize, url: &str, backend: Arc<dyn Backend>) -> (Chain, A
     tokio::spawn(store.run());
     let running = cache.clone();
     tokio::spawn(async move { running.run().await });
-    let rooms: Vec<Arc<dyn Filter>> = vec![Arc::new(SemanticCache::new(cache.clone()))];
+    let rooms: Vec<Arc<dyn Filter>> = vec![Arc::new(SemanticCache::new(cache.clone(), Arc::new(())))];
     (Chain::new(rooms, backend, &meter), cache)
 }
 

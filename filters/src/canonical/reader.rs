@@ -107,8 +107,12 @@ impl<'body> Reader<'body> {
             loop {
                 let key = self.writer.key(&self.scanner.string()?);
                 self.scanner.expect(b':')?;
+                let start = self.scanner.at();
                 let value = self.value(depth)?;
                 if depth == 1 {
+                    if self.writer.is_any_of(&key, &[b"stream_options"]) {
+                        self.question.stream_options = Some(start..self.scanner.at());
+                    }
                     self.writer.note(&key, &value, &mut self.question);
                 }
                 if depth == 1 && self.writer.is_any_of(&key, self.without) {

@@ -31,6 +31,11 @@ impl<'body> Scanner<'body> {
         Scanner { bytes, at: 0 }
     }
 
+    /// Where what was not read yet begins, white space included.
+    pub const fn at(&self) -> usize {
+        self.at
+    }
+
     pub fn malformed(&self) -> Malformed {
         Malformed { at: self.at }
     }

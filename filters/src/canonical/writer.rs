@@ -4,6 +4,7 @@ use std::ops::Range;
 
 use super::Question;
 use super::scanner::Number;
+use crate::usage::Service;
 
 /// Writes the hash of a long text.
 pub type Shorten = fn(&[u8], &mut Vec<u8>);
@@ -187,6 +188,7 @@ impl Writer {
                 question.max_tokens = question.max_tokens.max(count(*number));
             }
             (b"n" | b"best_of", Scalar::Number(number)) => question.choices = question.choices.max(count(*number)),
+            (b"service_tier", Scalar::Text(range)) => question.service = Service::named(&self.out[range.clone()]),
             (b"user", Scalar::Text(range)) => question.user = meaning(&self.out[range.clone()]),
             (b"safety_identifier", Scalar::Text(range)) if question.user.is_none() => {
                 question.user = meaning(&self.out[range.clone()]);

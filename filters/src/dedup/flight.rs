@@ -19,8 +19,9 @@ use futures::{FutureExt, Stream, StreamExt};
 use tokio::task::AbortHandle;
 
 use self::log::{Head, Log, Place};
-use super::{Config, Counts, Flights, WhenAbandoned};
+use super::{Counts, Dedup, Flights, WhenAbandoned};
 use crate::ask::{Ask, Print};
+use crate::charge::{Saver, Savings};
 use crate::reply::{Batch, Body, Broken, Reply, Timing};
 use crate::{Next, Reason, Refusal};
 
@@ -83,27 +84,23 @@ impl Drop for Flight {
 }
 
 impl Flight {
-    pub(super) fn open(
-        ask: Arc<Ask>,
-        next: Next,
-        flights: Arc<Flights>,
-        limits: &Config,
-        counts: Arc<Counts>,
-    ) -> (Arc<Flight>, Registered) {
+    pub(super) fn open(ask: Arc<Ask>, next: Next, dedup: &Dedup) -> (Arc<Flight>, Registered) {
+        let limits = &dedup.limits;
         static IDS: AtomicU64 = AtomicU64::new(0);
         let id = IDS.fetch_add(1, Ordering::Relaxed);
-        let ticket = Ticket { id, print: ask.print, flights };
+        let ticket = Ticket { id, print: ask.print, flights: dedup.flights.clone() };
         let log = Arc::new(Log::new(limits.max_log_bytes));
-        let pilot = Pilot { log: log.clone(), ticket: ticket.clone() };
+        let savings = dedup.savings.clone();
+        let pilot = Pilot { ask: ask.clone(), log: log.clone(), ticket: ticket.clone(), savings };
         // A panic ends the flight, not the connection that happens to drive it.
-        let course = AssertUnwindSafe(pilot.fly(ask.clone(), next)).catch_unwind().map(drop).boxed();
+        let course = AssertUnwindSafe(pilot.fly(next)).catch_unwind().map(drop).boxed();
         let flight = Arc::new(Flight {
             ask,
             log,
             course: Mutex::new(Course::Driven(course, None)),
             when_abandoned: limits.when_abandoned,
             ticket,
-            counts,
+            counts: dedup.counts.clone(),
         });
         if limits.when_abandoned == WhenAbandoned::Finish {
             flight.take_off(Some(flight.clone()));
@@ -157,8 +154,10 @@ impl Flight {
 
 /// The flight's own side: writes the log.
 struct Pilot {
+    ask: Arc<Ask>,
     log: Arc<Log>,
     ticket: Ticket,
+    savings: Arc<dyn Savings>,
 }
 
 impl Drop for Pilot {
@@ -169,11 +168,11 @@ impl Drop for Pilot {
 }
 
 impl Pilot {
-    async fn fly(self, ask: Arc<Ask>, next: Next) {
-        match next.run(ask).await {
+    async fn fly(self, next: Next) {
+        match next.run(self.ask.clone()).await {
             Err(refusal) => self.land(Some(Err(refusal)), Ok(())),
-            Ok(Reply { status, headers, body, timing }) => {
-                let head = Head { status, headers, timing, whole: None };
+            Ok(Reply { status, headers, body, timing, charge }) => {
+                let head = Head { status, headers, timing, whole: None, charge };
                 match body {
                     Body::Whole(bytes) => self.land(Some(Ok(Head { whole: Some(bytes), ..head })), Ok(())),
                     Body::Events(events) => {
@@ -192,6 +191,11 @@ impl Pilot {
             self.log.begin(head);
         }
         self.log.end(end);
+        let followers = self.log.followers();
+        if followers > 0 {
+            let (savings, ask) = (self.savings.clone(), self.ask.clone());
+            self.log.when_charged(move |charged| savings.saved(Saver::Dedup, &ask, &charged.tokens, followers));
+        }
     }
 
     async fn relay(&self, head: Head, mut events: crate::Events) -> Result<(), Broken> {
@@ -210,13 +214,13 @@ impl Pilot {
 /// Waits for the head of the flight's answer and reads on from there.
 pub(super) async fn read(flight: Arc<Flight>, leads: bool) -> Result<Reply, Refusal> {
     let mut reader = Reader { place: flight.log.enter(), flight, leads, ended: false };
-    let Head { status, headers, timing, whole } = poll_fn(|context| reader.poll_head(context)).await?;
+    let Head { status, headers, timing, whole, charge } = poll_fn(|context| reader.poll_head(context)).await?;
     let body = match whole {
         Some(bytes) => Body::Whole(bytes),
         None => Body::Events(Box::pin(reader)),
     };
     let timing = if leads { timing } else { Timing::default() };
-    Ok(Reply { status, headers, body, timing })
+    Ok(Reply { status, headers, body, timing, charge })
 }
 
 struct Reader {

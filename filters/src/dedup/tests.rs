@@ -12,7 +12,7 @@ const BODY: &str = r#"{"model":"m","messages":[]}"#;
 
 fn chain(config: Config, backend: &Scripted) -> Chain {
     let meter = opentelemetry::global::meter("test");
-    Chain::new(vec![Arc::new(Dedup::new(&config, &meter))], Arc::new(backend.clone()), &meter)
+    Chain::new(vec![Arc::new(Dedup::new(&config, Arc::new(()), &meter))], Arc::new(backend.clone()), &meter)
 }
 
 fn defaults(backend: &Scripted) -> Chain {

@@ -140,25 +140,6 @@ fn last_text(content: &RawValue) -> Option<&RawValue> {
     (texts && last.get().starts_with('"')).then_some(last)
 }
 
-/// Whether a stream is to say its usage.
-pub fn wants_usage(ask: &Ask) -> bool {
-    #[derive(Deserialize)]
-    struct Wants {
-        #[serde(default)]
-        stream_options: Option<Options>,
-    }
-    #[derive(Deserialize)]
-    struct Options {
-        #[serde(default)]
-        include_usage: Option<bool>,
-    }
-    if memchr::memmem::find(&ask.body, b"include_usage").is_none() {
-        return false;
-    }
-    let read = serde_json::from_slice::<Wants>(&ask.body);
-    read.ok().and_then(|wants| wants.stream_options?.include_usage).unwrap_or(false)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

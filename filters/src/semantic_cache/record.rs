@@ -13,12 +13,11 @@ use super::counts::Unkept;
 use super::ended::{self, Ended};
 use super::entry::{self, Entry, Form, Id, Made, Scope};
 use super::matching::Matched;
-use super::question;
 use super::steering;
 use crate::ask::{Ask, Route};
 use crate::reply::{Body, Event, Kind, degraded};
 use crate::usage::Tally;
-use crate::{End, Reply, Watch};
+use crate::{End, Reply, Watch, sse};
 
 /// What is known of an answer before it has come.
 pub struct Draft {
@@ -168,7 +167,10 @@ impl Recorder {
         }
         let form = match head.form {
             Spoken::Whole => Form::Whole,
-            Spoken::Stream => Form::Events { ends, usage: question::wants_usage(ask) },
+            Spoken::Stream => {
+                let told = events.iter().rev().take(AT_THE_END).any(|event| sse::is_usage(&event.bytes));
+                Form::Events { ends, usage: told || ask.question.include_usage }
+            }
         };
         let fresh = if volatile { draft.rule.volatile_ttl } else { draft.rule.ttl };
         let entry = Entry {
@@ -205,9 +207,11 @@ fn ended(route: Route, form: Spoken, events: &[Event]) -> Option<Ended> {
     }
 }
 
+/// Events at a stream's end among which its usage is.
+const AT_THE_END: usize = 4;
+
 /// What the answer took, by the backend's own word. It says so at a stream's beginning or end.
 fn made(ask: &Ask, events: &[Event], begun: Instant, cache: &Cache) -> Made {
-    const AT_THE_END: usize = 4;
     let mut tally = Tally::new(ask.route, cache.tokenizers.clone(), ask.question.model.as_deref());
     let first = usize::from(ask.route == Route::Messages && events.len() > AT_THE_END);
     let last = events.len().saturating_sub(AT_THE_END);

@@ -7,9 +7,8 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
 use super::convert;
 use super::entry::{Entry, Form};
-use super::question;
 use crate::ask::{Ask, Route};
-use crate::reply::Event;
+use crate::reply::{Event, Kind};
 use crate::{Events, Reply, sse};
 
 /// Events that go on together: enough to be quick, few enough to be written in pieces.
@@ -22,22 +21,23 @@ pub fn reply(entry: &Entry, ask: &Ask) -> Option<Reply> {
     match (&entry.form, streams) {
         (Form::Whole, false) => Some(Reply::whole(status, headers(entry, None)?, entry.body.clone())),
         (Form::Whole, true) => {
-            let events = convert::to_events(ask.route, &entry.body, question::wants_usage(ask))?;
-            Some(Reply::events(status, headers(entry, Some("text/event-stream"))?, of_parts(events)))
+            let events = convert::to_events(ask.route, &entry.body, ask.question.include_usage)?;
+            Some(Reply::events(status, headers(entry, Some("text/event-stream"))?, of_parts(events, Saying::All)))
         }
         (Form::Events { .. }, false) => {
             let whole = convert::to_whole(ask.route, parts(entry).iter().map(|part| &part[..]))?;
             Some(Reply::whole(status, headers(entry, Some("application/json"))?, whole))
         }
         (Form::Events { usage, .. }, true) => {
-            let wanted = question::wants_usage(ask);
-            let events = if wanted == *usage || !says_usage(ask.route) {
+            let wanted = ask.question.include_usage;
+            let saying = if ask.hides_usage() { Saying::AllButUsage } else { Saying::All };
+            let events = if *usage || !wanted || !says_usage(ask.route) {
                 parts(entry)
             } else {
                 let whole = convert::to_whole(ask.route, parts(entry).iter().map(|part| &part[..]))?;
                 convert::to_events(ask.route, &whole, wanted)?
             };
-            Some(Reply::events(status, headers(entry, None)?, of_parts(events)))
+            Some(Reply::events(status, headers(entry, None)?, of_parts(events, saying)))
         }
     }
 }
@@ -60,8 +60,19 @@ pub fn parts(entry: &Entry) -> Vec<Bytes> {
     ends.iter().map(&mut part).collect()
 }
 
-fn of_parts(parts: Vec<Bytes>) -> Events {
-    let events = parts.into_iter().map(|bytes| Event { kind: sse::kind(&bytes), bytes });
+/// What of a stream its client is to have.
+#[derive(Clone, Copy, PartialEq)]
+enum Saying {
+    All,
+    AllButUsage,
+}
+
+fn of_parts(parts: Vec<Bytes>, saying: Saying) -> Events {
+    let kind = move |bytes: &Bytes| match saying {
+        Saying::AllButUsage if sse::is_usage(bytes) => Kind::Usage,
+        _ => sse::kind(bytes),
+    };
+    let events = parts.into_iter().map(move |bytes| Event { kind: kind(&bytes), bytes });
     let mut events = events.collect::<Vec<_>>().into_iter();
     Box::pin(stream::iter(std::iter::from_fn(move || {
         let batch: Vec<_> = events.by_ref().take(BATCH).collect();

@@ -28,7 +28,7 @@ fn house(settings: &str, scripts: impl IntoIterator<Item = Script>) -> House {
     let names = Names::from_iter([("acme".to_owned(), Tenant::of(b"acme"))]);
     let cache = Cache::new(&config, names, None, tokenizers, &meter).expect("good settings");
     let backend = Scripted::new(scripts);
-    let rooms: Vec<Arc<dyn Filter>> = vec![Arc::new(SemanticCache::new(cache.clone()))];
+    let rooms: Vec<Arc<dyn Filter>> = vec![Arc::new(SemanticCache::new(cache.clone(), Arc::new(())))];
     House { chain: Chain::new(rooms, Arc::new(backend.clone()), &meter), cache, backend }
 }
 

@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 use memchr::memmem::Finder;
 use serde::Deserialize;
 
-use super::Usage;
+use super::{Service, Usage};
 use crate::Route;
 
 const WORD: &[u8] = b"\"usage\"";
@@ -13,10 +13,12 @@ const WORD: &[u8] = b"\"usage\"";
 const LONGEST: usize = 4096;
 
 static FINDER: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(WORD));
+static TIER: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("\"service_tier\""));
 
 #[derive(Default)]
 pub struct Said {
     fields: Option<Fields>,
+    service: Option<Service>,
     /// The end of the last piece, if what we look for may begin in it.
     pending: Vec<u8>,
     /// Whether events of a stream have gone by: there several words add up to one.
@@ -36,17 +38,30 @@ struct Fields {
     output_tokens_details: Option<OutputDetails>,
     cache_creation_input_tokens: Option<u64>,
     cache_read_input_tokens: Option<u64>,
+    cache_creation: Option<CacheWrites>,
+    /// DeepSeek's name for what was cached.
+    prompt_cache_hit_tokens: Option<u64>,
     total_tokens: Option<u64>,
 }
 
 #[derive(Clone, Copy, Deserialize)]
 struct InputDetails {
     cached_tokens: Option<u64>,
+    audio_tokens: Option<u64>,
+    image_tokens: Option<u64>,
 }
 
 #[derive(Clone, Copy, Deserialize)]
 struct OutputDetails {
     reasoning_tokens: Option<u64>,
+    audio_tokens: Option<u64>,
+    image_tokens: Option<u64>,
+}
+
+/// Anthropic's word on how long what it keeps is to stay.
+#[derive(Clone, Copy, Deserialize)]
+struct CacheWrites {
+    ephemeral_1h_input_tokens: Option<u64>,
 }
 
 /// What stands behind the word.
@@ -104,6 +119,7 @@ impl Said {
     }
 
     fn note(&mut self, mut fields: Fields, around: &[u8]) {
+        self.service = service(around).or(self.service);
         if self.streamed && memchr::memmem::find(around, b"\"message_start\"").is_some() {
             // Anthropic's first word on the output, before there is any.
             fields.output_tokens = None;
@@ -121,9 +137,18 @@ impl Said {
         let mut usage = Usage {
             input: fields.prompt_tokens.or(fields.input_tokens),
             output: fields.completion_tokens.or(fields.output_tokens),
-            cached_input: input_details.and_then(|details| details.cached_tokens).or(fields.cache_read_input_tokens),
+            cached_input: input_details
+                .and_then(|details| details.cached_tokens)
+                .or(fields.cache_read_input_tokens)
+                .or(fields.prompt_cache_hit_tokens),
             cache_writes: fields.cache_creation_input_tokens,
+            cache_writes_1h: fields.cache_creation.and_then(|writes| writes.ephemeral_1h_input_tokens),
+            audio_input: input_details.and_then(|details| details.audio_tokens),
+            image_input: input_details.and_then(|details| details.image_tokens),
             reasoning: output_details.and_then(|details| details.reasoning_tokens),
+            audio_output: output_details.and_then(|details| details.audio_tokens),
+            image_output: output_details.and_then(|details| details.image_tokens),
+            service: self.service,
         };
         if route == Route::Messages {
             // Anthropic counts these beside the input.
@@ -149,6 +174,8 @@ impl Fields {
             output_tokens_details: later.output_tokens_details.or(self.output_tokens_details),
             cache_creation_input_tokens: later.cache_creation_input_tokens.or(self.cache_creation_input_tokens),
             cache_read_input_tokens: later.cache_read_input_tokens.or(self.cache_read_input_tokens),
+            cache_creation: later.cache_creation.or(self.cache_creation),
+            prompt_cache_hit_tokens: later.prompt_cache_hit_tokens.or(self.prompt_cache_hit_tokens),
             total_tokens: later.total_tokens.or(self.total_tokens),
         };
     }
@@ -158,6 +185,15 @@ impl Fields {
             [self.prompt_tokens, self.completion_tokens, self.input_tokens, self.output_tokens, self.total_tokens];
         numbers.iter().any(Option::is_some)
     }
+}
+
+/// The class of service that stands in the same piece as the usage, beside it or in it.
+fn service(around: &[u8]) -> Option<Service> {
+    TIER.find_iter(around).find_map(|at| {
+        let value = around[at + TIER.needle().len()..].trim_ascii_start().strip_prefix(b":")?;
+        let word = value.trim_ascii_start().strip_prefix(b"\"")?;
+        Service::named(&word[..memchr::memchr(b'"', word)?])
+    })
 }
 
 /// Reads `: {…}`.

@@ -29,7 +29,15 @@ fn whole(route: Route, pieces: &[&[u8]]) -> Tally {
 const CHAT_USAGE: &str = r#"{"id":"c","choices":[],"usage":{"prompt_tokens":19,"completion_tokens":10,"total_tokens":29,"prompt_tokens_details":{"cached_tokens":4,"audio_tokens":0},"completion_tokens_details":{"reasoning_tokens":3,"audio_tokens":0}}}"#;
 
 fn chat_usage() -> Usage {
-    Usage { input: Some(19), output: Some(10), cached_input: Some(4), cache_writes: None, reasoning: Some(3) }
+    Usage {
+        input: Some(19),
+        output: Some(10),
+        cached_input: Some(4),
+        reasoning: Some(3),
+        audio_input: Some(0),
+        audio_output: Some(0),
+        ..Usage::default()
+    }
 }
 
 #[test]
@@ -65,12 +73,41 @@ fn anthropic_says_its_input_first_and_its_output_last_and_counts_the_cache_besid
         r#"{"type":"content_block_delta","index":0,"delta":{"type":"input_json_delta","partial_json":"{\"usage\""}}"#;
     let end = r#"{"type":"message_delta","delta":{"stop_reason":"end_turn"},"usage":{"output_tokens":15}}"#;
     let until = streamed(Route::Messages, &[start, text, json]);
-    let expected =
-        Usage { input: Some(132), output: None, cached_input: Some(7), cache_writes: Some(100), reasoning: None };
+    let expected = Usage { input: Some(132), cached_input: Some(7), cache_writes: Some(100), ..Usage::default() };
     assert_eq!(until.usage(), Some(expected), "its first word on the output is none");
     assert_eq!(until.output_so_far(), 2);
     let usage = streamed(Route::Messages, &[start, text, end]).usage();
     assert_eq!(usage, Some(Usage { output: Some(15), ..expected }));
+}
+
+#[test]
+fn every_kind_of_token_and_the_class_of_service_is_told_apart() {
+    let body = r#"{"service_tier":"flex","usage":{"prompt_tokens":90,"completion_tokens":50,
+        "prompt_tokens_details":{"cached_tokens":40,"audio_tokens":20,"image_tokens":10},
+        "completion_tokens_details":{"reasoning_tokens":5,"audio_tokens":6,"image_tokens":7}}}"#;
+    let usage = whole(Route::ChatCompletions, &[body.as_bytes()]).usage().unwrap();
+    assert_eq!(usage.service, Some(Service::Flex));
+    let expected = Tokens {
+        input: 90,
+        cached_input: 40,
+        audio_input: 20,
+        image_input: 10,
+        output: 50,
+        reasoning: 5,
+        audio_output: 6,
+        image_output: 7,
+        ..Tokens::default()
+    };
+    assert_eq!(usage.tokens(1, 1), expected);
+    let body = r#"{"usage":{"input_tokens":1,"cache_creation_input_tokens":9,"cache_creation":{"ephemeral_5m_input_tokens":4,
+        "ephemeral_1h_input_tokens":5},"output_tokens":2,"service_tier":"priority"}}"#;
+    let usage = whole(Route::Messages, &[body.as_bytes()]).usage().unwrap();
+    let told = usage.tokens(0, 0);
+    assert_eq!(
+        (usage.service, told.input, told.cache_writes, told.cache_writes_1h),
+        (Some(Service::Priority), 10, 9, 5)
+    );
+    assert_eq!(Usage::default().tokens(3, 4), Tokens { input: 3, output: 4, ..Tokens::default() }, "counted, not said");
 }
 
 #[test]

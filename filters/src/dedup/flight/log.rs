@@ -14,6 +14,7 @@ use http::{HeaderMap, StatusCode};
 use slab::Slab;
 
 use crate::Refusal;
+use crate::charge::{Charge, Charged};
 use crate::reply::{Batch, Broken, Event, Timing};
 
 #[derive(Clone)]
@@ -22,6 +23,7 @@ pub struct Head {
     pub headers: HeaderMap,
     pub timing: Timing,
     pub whole: Option<Bytes>,
+    pub charge: Option<Charge>,
 }
 
 pub struct Log {
@@ -40,6 +42,8 @@ struct State {
     bytes: usize,
     end: Option<Result<(), Broken>>,
     readers: Slab<Slot>,
+    /// Who has ever read it.
+    entered: u64,
     /// The pilot, when it waits for room.
     pilot: Option<Waker>,
 }
@@ -140,7 +144,25 @@ impl Log {
     }
 
     pub fn enter(&self) -> Place {
-        Place { slot: self.state().readers.insert(Slot::default()), next: 0 }
+        let mut state = self.state();
+        state.entered += 1;
+        Place { slot: state.readers.insert(Slot::default()), next: 0 }
+    }
+
+    /// How many have joined whoever opened the flight.
+    pub fn followers(&self) -> u64 {
+        self.state().entered.saturating_sub(1)
+    }
+
+    fn charge(&self) -> Option<Charge> {
+        self.state().head.as_ref()?.as_ref().ok()?.charge.clone()
+    }
+
+    /// Calls back with what it cost, once that is known.
+    pub fn when_charged(&self, told: impl FnOnce(&Charged) + Send + 'static) {
+        if let Some(charge) = self.charge() {
+            charge.when_known(told);
+        }
     }
 
     pub fn leave(&self, place: &Place) {

@@ -1,0 +1,3 @@
+//! Every token is counted once, priced right, and charged to its tenant.
+
+pub mod wishes;
