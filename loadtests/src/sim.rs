@@ -20,6 +20,7 @@ mod models;
 mod options;
 mod pace;
 mod problem;
+mod prompt_tokens;
 mod question;
 mod script;
 mod server;

@@ -41,6 +41,9 @@ pub struct Controls {
     /// After how many tokens the fault strikes; 1 where not given.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub at: Option<u64>,
+    /// Streams of chats and completions: do not say the usage, though it is asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hide_usage: Option<bool>,
     /// Report the request as it arrived: hash and size of its body, and its headers.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub echo: Option<bool>,
@@ -56,6 +59,7 @@ impl Controls {
             tokens: self.tokens.or(defaults.tokens),
             reply_bytes: self.reply_bytes.or(defaults.reply_bytes),
             late_head: self.late_head.or(defaults.late_head),
+            hide_usage: self.hide_usage.or(defaults.hide_usage),
             status: self.status.or(defaults.status),
             retry_after: self.retry_after.or_else(|| defaults.retry_after.clone()),
             fault: self.fault.or(defaults.fault),

@@ -17,7 +17,7 @@ use super::controls::{Fault, Form};
 use super::embeddings::Vectors;
 use super::ending::Cut;
 use super::json_text::JsonText;
-use super::ledger::Generation;
+use super::ledger::{Generation, Told};
 use super::pace::Pace;
 use super::problem::{Problem, json_response};
 use super::question::Route;
@@ -129,6 +129,7 @@ impl Job {
             None => self.script.write_whole(&mut out),
         }
         self.generation.sent(self.script.tokens);
+        self.generation.tells(Told::AtTheEnd);
         if self.fault == Fault::None {
             return json_response(StatusCode::OK, ReplyBody::Whole(Some(out.take()), self.generation));
         }

@@ -12,8 +12,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::clock::Clock;
 
-pub use guards::{Generation, OpenConnection};
-pub use records::{Counts, Entry, Status};
+pub use guards::{Generation, OpenConnection, Told};
+pub use records::{Counts, Entry, Status, Tokens};
 
 /// How many generations the log remembers.
 const LOG_LENGTH: usize = 1000;
@@ -94,7 +94,7 @@ impl Ledger {
         };
     }
 
-    fn end(&self, number: u64, tokens_sent: u64, status: Status) {
+    fn end(&self, number: u64, tokens: Tokens, status: Status, told: bool) {
         let ended_us = self.clock.now_us();
         let mut book = self.book();
         book.counts.active -= 1;
@@ -103,6 +103,11 @@ impl Ledger {
             Status::Failed => book.counts.failed += 1,
             Status::Cancelled | Status::Active => book.counts.cancelled += 1,
         }
+        match told {
+            true => book.counts.told += tokens,
+            false => book.counts.untold += tokens,
+        }
+        let tokens_sent = tokens.output;
         if let Some(entry) = book.entry(number) {
             *entry = Entry { status, tokens_sent, ended_us: Some(ended_us), ..*entry };
         }

@@ -9,6 +9,13 @@ use clap::Parser;
 use super::milliseconds::Milliseconds;
 use super::script::MOST_TOKENS;
 
+/// How tokens of prompts are counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum CountPrompts {
+    Quarter,
+    O200k,
+}
+
 /// A simulated model server: numbered tokens over real TCP, faults on request, every generation counted.
 #[derive(Clone, Debug, Parser)]
 #[command(name = "outrigger-sim", version)]
@@ -36,6 +43,10 @@ pub struct Options {
     /// Generations at once; the others wait before their first token, in the order in which they came. 0 is no bound.
     #[arg(long, default_value = "0", value_name = "COUNT")]
     pub slots: u64,
+
+    /// How tokens of prompts are counted: a quarter of their bytes, or as OpenAI's models would.
+    #[arg(long, value_enum, default_value = "quarter", value_name = "HOW")]
+    pub count_prompts: CountPrompts,
 
     /// A model listed under /v1/models; repeat it for more. Generations answer to any model name.
     #[arg(long = "model", default_value = "sim", value_name = "NAME")]

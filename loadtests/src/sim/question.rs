@@ -52,7 +52,7 @@ pub struct Question<'a> {
     #[serde(borrow)]
     pub messages: Option<&'a RawValue>,
     #[serde(borrow)]
-    prompt: Option<&'a RawValue>,
+    pub prompt: Option<&'a RawValue>,
     #[serde(borrow)]
     pub input: Option<&'a RawValue>,
     #[serde(borrow)]

@@ -7,7 +7,8 @@ use super::clock::Clock;
 use super::controls::Controls;
 use super::ledger::Ledger;
 use super::milliseconds::Milliseconds;
-use super::options::Options;
+use super::options::{CountPrompts, Options};
+use super::question::{Question, Route};
 use super::slots::Slots;
 
 pub struct Simulator {
@@ -20,6 +21,7 @@ pub struct Simulator {
     ttft: Milliseconds,
     gap: Milliseconds,
     tokens: u64,
+    count_prompts: CountPrompts,
     configured: RwLock<Arc<Controls>>,
 }
 
@@ -35,6 +37,7 @@ impl Simulator {
             ttft: options.ttft_ms,
             gap: options.gap_ms,
             tokens: options.tokens,
+            count_prompts: options.count_prompts,
             configured: RwLock::default(),
         }
     }
@@ -56,6 +59,10 @@ impl Simulator {
 
     pub fn gap(&self, controls: &Controls) -> Duration {
         controls.gap_ms.unwrap_or(self.gap).duration()
+    }
+
+    pub fn prompt_tokens(&self, route: Route, question: &Question<'_>) -> u64 {
+        self.count_prompts.count(route, question).unwrap_or_else(|| question.prompt_tokens())
     }
 
     /// Output tokens where neither the request nor its controls say how many.

@@ -8,8 +8,9 @@ use bytes::Bytes;
 use crate::sim::controls::Fault;
 use crate::sim::ending::{Cut, Ending, Manner};
 use crate::sim::json_text::JsonText;
-use crate::sim::ledger::Generation;
+use crate::sim::ledger::{Generation, Told};
 use crate::sim::pace::Pace;
+use crate::sim::question::Route;
 use crate::sim::script::Script;
 
 /// Where events share frames, a frame is handed on at this size.
@@ -23,6 +24,8 @@ pub struct TokenStream {
     ending: Ending,
     step: Step,
     sent: u64,
+    /// Whether its closing events are written, which say the usage.
+    closed: bool,
     out: JsonText,
 }
 
@@ -53,13 +56,16 @@ impl TokenStream {
         let step = if plan.fault == Fault::CutHead { Step::Over } else { Step::Opening };
         // Most streams without a gap fit their buffer at once.
         let out = JsonText::with_capacity(if pace.is_gapless() { 4096 } else { 512 });
-        TokenStream { generation, script, pace, plan, ending: Ending::new(manner), step, sent: 0, out }
+        TokenStream { generation, script, pace, plan, ending: Ending::new(manner), step, sent: 0, closed: false, out }
     }
 
     pub fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Bytes, Cut>>> {
         loop {
             if let Some(frame) = self.take_frame() {
                 if self.is_written() {
+                    if self.closed && self.says_usage() {
+                        self.generation.tells(Told::Already);
+                    }
                     self.ending.book(&mut self.generation);
                 }
                 return Poll::Ready(Some(Ok(frame)));
@@ -73,6 +79,10 @@ impl TokenStream {
                 return Poll::Pending;
             }
         }
+    }
+
+    fn says_usage(&self) -> bool {
+        self.script.include_usage || matches!(self.script.route, Route::Messages | Route::Responses)
     }
 
     pub fn is_over(&self) -> bool {
@@ -114,6 +124,7 @@ impl TokenStream {
                 if !matches!(self.plan.fault, Fault::CutBeforeDone | Fault::NoDone) {
                     self.script.write_terminator(&mut self.out);
                 }
+                self.closed = true;
                 self.step = Step::Over;
             }
             Step::Over => {}

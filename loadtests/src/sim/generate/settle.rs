@@ -43,8 +43,9 @@ impl Job {
         };
         let echo = controls.echo.unwrap_or(false).then(|| echo(simulator, headers, body));
         let gap = simulator.gap(&controls);
-        let generation = simulator.ledger.start(route.path());
+        let mut generation = simulator.ledger.start(route.path());
         let script = Script { echo, ..script(simulator, route, &question, &controls, generation.number()) };
+        generation.read(script.prompt_tokens);
         Ok(Job {
             generation,
             script,
@@ -97,8 +98,8 @@ fn script(simulator: &Simulator, route: Route, question: &Question<'_>, controls
             (None, true) => Finish::Length,
             (None, false) => Finish::Stop,
         },
-        prompt_tokens: question.prompt_tokens(),
-        include_usage: question.include_usage(),
+        prompt_tokens: simulator.prompt_tokens(route, question),
+        include_usage: question.include_usage() && !controls.hide_usage.unwrap_or(false),
         tool,
         echo: None,
     }

@@ -2,24 +2,43 @@
 
 use std::sync::Arc;
 
-use super::{Ledger, Status};
+use super::{Ledger, Status, Tokens};
+
+/// When a generation says what it used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Told {
+    Never,
+    AtTheEnd,
+    Already,
+}
 
 /// A running generation. Dropped before `finish` or `fail`, it was cancelled.
 #[derive(Debug)]
 pub struct Generation {
     ledger: Arc<Ledger>,
     number: u64,
+    prompt_tokens: u64,
     tokens_sent: u64,
+    told: Told,
     ended: bool,
 }
 
 impl Generation {
     pub(super) fn new(ledger: Arc<Ledger>, number: u64) -> Generation {
-        Generation { ledger, number, tokens_sent: 0, ended: false }
+        Generation { ledger, number, prompt_tokens: 0, tokens_sent: 0, told: Told::Never, ended: false }
     }
 
     pub fn number(&self) -> u64 {
         self.number
+    }
+
+    pub fn read(&mut self, prompt_tokens: u64) {
+        self.prompt_tokens = prompt_tokens;
+    }
+
+    /// Its usage has been said, or will have been once it is finished.
+    pub fn tells(&mut self, told: Told) {
+        self.told = told;
     }
 
     pub fn sent(&mut self, tokens: u64) {
@@ -42,7 +61,9 @@ impl Generation {
     fn end(&mut self, status: Status) {
         if !self.ended {
             self.ended = true;
-            self.ledger.end(self.number, self.tokens_sent, status);
+            let told = self.told == Told::Already || (self.told == Told::AtTheEnd && status == Status::Finished);
+            let tokens = Tokens { generations: 1, input: self.prompt_tokens, output: self.tokens_sent };
+            self.ledger.end(self.number, tokens, status, told);
         }
     }
 }

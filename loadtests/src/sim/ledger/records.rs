@@ -15,8 +15,28 @@ pub struct Counts {
     pub connections: u64,
     pub open_connections: u64,
     pub peak_active: u64,
+    /// Generations that have ended, and whose client was sent their usage.
+    pub told: Tokens,
+    /// Those whose client was not: it left, or they were cut, or it did not ask.
+    pub untold: Tokens,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last_body_sha256: Option<String>,
+}
+
+/// What generations have read and written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Tokens {
+    pub generations: u64,
+    pub input: u64,
+    pub output: u64,
+}
+
+impl std::ops::AddAssign for Tokens {
+    fn add_assign(&mut self, more: Tokens) {
+        self.generations += more.generations;
+        self.input += more.input;
+        self.output += more.output;
+    }
 }
 
 /// One line of `GET /sim/log`; times are microseconds since the process began.
