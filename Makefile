@@ -10,7 +10,7 @@ BACKEND ?=
 PROFILE ?= dev
 BIN = target/$(if $(filter dev,$(PROFILE)),debug,$(PROFILE))
 
-.PHONY: help run sim build test test-rust test-sdk test-llmock test-llama lint contract bench model eval-cache calibrate-cache setup setup-test test-build
+.PHONY: help run sim build test test-rust test-sdk test-llmock test-prices test-llama lint contract bench model eval-cache calibrate-cache setup setup-test test-build
 
 help:
 	@echo "make run                          Outrigger in front of the simulator, on 127.0.0.1:8080"
@@ -45,7 +45,7 @@ sim: setup
 build: setup
 	$(CARGO) build --release --workspace --bins --example bare_pingora
 
-test: setup-test lint test-rust test-sdk test-llmock test-llama
+test: setup-test lint test-rust test-sdk test-llmock test-prices test-llama
 
 lint: setup
 	$(CARGO) fmt --all --check
@@ -64,6 +64,10 @@ test-sdk: test-build
 
 test-llmock: test-build
 	tests/llmock/run.sh
+
+test-prices: test-build
+	$(CARGO) build --locked -p outrigger-filters --example price
+	tests/prices/run.sh
 
 test-llama: test-build
 	tests/llama/run.sh

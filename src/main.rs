@@ -8,6 +8,7 @@ mod form;
 mod guard;
 mod identity;
 mod memory;
+mod prices;
 mod proxy;
 mod routes;
 mod service;
@@ -50,6 +51,11 @@ enum Command {
         #[arg(long, value_name = "FILE")]
         runtime: Option<PathBuf>,
     },
+    /// What models cost: shows it, and brings LiteLLM's table into the form of ours
+    Prices {
+        #[command(subcommand)]
+        command: prices::Command,
+    },
 }
 
 fn main() -> ExitCode {
@@ -57,6 +63,7 @@ fn main() -> ExitCode {
     match &arguments.command {
         Some(Command::Tenant) => return tenant(),
         Some(Command::Distil { folder, runtime }) => return distil(folder, runtime.as_deref()),
+        Some(Command::Prices { command }) => return prices(command),
         _ => {}
     }
     let config = match config::load(arguments.config.as_deref(), &config::environment()) {
@@ -90,6 +97,16 @@ fn tenant() -> ExitCode {
     }
     println!("{}", outrigger_filters::Tenant::of(key.trim().as_bytes()).hex());
     ExitCode::SUCCESS
+}
+
+fn prices(command: &prices::Command) -> ExitCode {
+    match prices::run(command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("outrigger: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
 }
 
 fn distil(folder: &Path, runtime: Option<&Path>) -> ExitCode {

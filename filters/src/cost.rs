@@ -1,3 +1,4 @@
 //! Every token is counted once, priced right, and charged to its tenant.
 
+pub mod prices;
 pub mod wishes;
