@@ -1,4 +1,5 @@
 //! Every token is counted once, priced right, and charged to its tenant.
 
+pub mod ledger;
 pub mod prices;
 pub mod wishes;
