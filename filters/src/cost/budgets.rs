@@ -1,0 +1,398 @@
+//! Money that tenants, models, tags or everyone may spend in a day, a week, a month, or in all: no more than that.
+//!
+//! A call's cost is known at its end, and many run at once. So each reserves before it begins what it may cost, in all
+//! of its budgets or in none, and puts in its place at the end what it did cost. A hard budget is not overshot while
+//! calls cost no more than they reserved; an answer that outgrows its reservation holds more at once ([`Reservation::grow`]).
+//! A soft budget reserves for show, refuses nothing, and is told of.
+//!
+//! - Without Redis this process decides, exactly: all accounts of a call are locked together, in the order of the budgets.
+//! - With Redis all sidecars share the accounts: one script and one round trip for all hard budgets of a call (see
+//!   [`shared`]). What was spent is told within 50 ms, until when Redis still holds what was reserved for it: nothing
+//!   is free twice.
+//! - Without its Redis each sidecar has a share of what was left ([`account::State::fits_alone`]), and tells what it
+//!   has spent when Redis is back (see [`step`]).
+//!
+//! A call belongs to the period in which it began, also when it ends in the next. The clock that says so is each
+//! sidecar's own: where they differ, for that long some count for the old period and some for the new.
+
+mod account;
+mod accounts;
+mod background;
+mod config;
+mod meters;
+mod period;
+mod refused;
+mod report;
+mod reservation;
+mod rule;
+mod shared;
+mod step;
+
+use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+use opentelemetry::metrics::Meter;
+
+pub use config::{Amount, Budget, Dollars, Name, Scope, Share, WhenLost};
+pub use period::{Millis, Period};
+pub use refused::{Exceeded, Refused, Why};
+pub use reservation::Reservation;
+pub use rule::Demand;
+pub use shared::Sharing;
+
+use crate::Tenant;
+use crate::money::Money;
+use crate::store::Unanswered;
+use crate::tenants::Names;
+use account::{Account, Key, Known, Lease, State, Word};
+use accounts::Accounts;
+use meters::Meters;
+use period::Calendar;
+use rule::Rule;
+use shared::{Answer, Remote};
+
+/// What this sidecar has spent before this process began, from its ledger: at one time, or in all of a period.
+#[derive(Clone, Debug)]
+pub struct Spent {
+    /// When the call began: that is the period it belongs to.
+    pub at: Millis,
+    pub tenant: Tenant,
+    pub model: String,
+    pub tag: Option<String>,
+    pub amount: Money,
+}
+
+pub struct Budgets {
+    rules: Vec<Rule>,
+    calendar: Calendar,
+    names: Names,
+    accounts: Accounts,
+    remote: Option<Arc<Remote>>,
+    meters: Meters,
+    leases: AtomicU64,
+    /// Accounts of which there is something to tell.
+    news: Mutex<Vec<Arc<Account>>>,
+    flushing: tokio::sync::Mutex<()>,
+    /// Replaces the clock where it is not 0.
+    clock: AtomicI64,
+}
+
+impl Budgets {
+    /// # Errors
+    /// The path of a key below `cost`, and what is wrong there.
+    pub fn new(
+        configs: &[Budget],
+        zone: TimeZone,
+        names: &Names,
+        sharing: Option<Sharing>,
+        meter: &Meter,
+    ) -> Result<Arc<Self>, (String, String)> {
+        let budgets = Arc::new(Budgets {
+            rules: rule::rules(configs, names)?,
+            calendar: Calendar::new(zone),
+            names: names.clone(),
+            accounts: Accounts::new(accounts::MOST),
+            remote: sharing.map(|sharing| Arc::new(Remote::new(sharing))),
+            meters: Meters::new(meter),
+            leases: AtomicU64::new(1),
+            news: Mutex::default(),
+            flushing: tokio::sync::Mutex::default(),
+            clock: AtomicI64::new(0),
+        });
+        Meters::observe(&budgets, meter);
+        Ok(budgets)
+    }
+
+    /// # Errors
+    /// The path of a key below `cost`, and what is wrong there.
+    pub fn check(configs: &[Budget], names: &Names) -> Result<(), (String, String)> {
+        rule::rules(configs, names).map(drop)
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.rules.is_empty()
+    }
+
+    /// Whether any budget refuses: only then is it worth knowing beforehand what a call may cost.
+    pub fn has_hard(&self) -> bool {
+        self.rules.iter().any(|rule| rule.hard)
+    }
+
+    /// Replaces the clock; 0 gives it back. For tests: nobody can wait for the next month.
+    pub fn set_clock(&self, now: Millis) {
+        self.clock.store(now, Ordering::Relaxed);
+    }
+
+    fn now(&self) -> Millis {
+        match self.clock.load(Ordering::Relaxed) {
+            0 => Timestamp::now().as_millisecond(),
+            set => set,
+        }
+    }
+
+    /// Where the periods begin that are not over: what is to be remembered of the time before this process has to be told
+    /// apart there, and what was before the first counts no more. A budget that never begins anew begins at 0.
+    pub fn begins(&self) -> BTreeSet<Millis> {
+        let now = self.now();
+        let begin = |rule: &Rule| match rule.period {
+            Period::Total => 0,
+            period => period.span(now, &self.calendar.zone).begin,
+        };
+        self.rules.iter().map(begin).collect()
+    }
+
+    /// What this sidecar has spent before, by its ledger. Before anything else is asked.
+    pub fn load(&self, spent: impl Iterator<Item = Spent>) {
+        let now = self.now();
+        for Spent { at, tenant, model, tag, amount } in spent {
+            let demand = Demand { tenant, model: &model, tag: tag.as_deref() };
+            for account in self.accounts_of(&demand, now) {
+                if account.span.contains(at) {
+                    let mut state = account.state();
+                    state.remember(amount.nanos());
+                    // What was told of before is not told of again.
+                    state.warns(account.warn_at.nanos());
+                }
+            }
+        }
+    }
+
+    /// Holds what a call may cost in all of its budgets, or in none.
+    ///
+    /// # Errors
+    /// A hard budget does not hold it, or is closed while it cannot be asked.
+    pub async fn reserve(self: &Arc<Self>, who: &Demand<'_>, amount: Money) -> Result<Reservation, Refused> {
+        let accounts = self.accounts_of(who, self.now());
+        let outcome = match &self.remote {
+            Some(remote) if accounts.iter().any(|account| account.hard) => {
+                self.reserve_together(&remote.clone(), accounts, amount.nanos()).await
+            }
+            _ => self.reserve_exactly(accounts, amount.nanos()),
+        };
+        outcome.inspect_err(|refused| self.meters.refused(refused.budget()))
+    }
+
+    fn accounts_of(&self, who: &Demand<'_>, now: Millis) -> Vec<Arc<Account>> {
+        let account = |(at, rule): (usize, &Rule)| {
+            let limit = rule.amount(&who.tenant)?;
+            let (key, span) = (rule.who(who)?, self.calendar.span(rule.period, now));
+            let key = Key { rule: at, begin: span.begin, who: key };
+            let account = self.accounts.get(key, |key| {
+                let limit = if key.who == rule::Who::Others { rule.amount } else { limit };
+                let places = |remote: &Arc<Remote>| remote.places(&rule.name, span, &rule.digest(&key.who));
+                let places = self.remote.as_ref().map(places);
+                Account::new(key, rule, span, limit, places)
+            });
+            Some(account)
+        };
+        self.rules.iter().enumerate().filter_map(account).collect()
+    }
+
+    fn lease(&self) -> Lease {
+        self.leases.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// All is known here, or nothing can be refused.
+    fn reserve_exactly(self: &Arc<Self>, accounts: Vec<Arc<Account>>, amount: u64) -> Result<Reservation, Refused> {
+        let now = self.now();
+        {
+            // Always in the order of the budgets, so that no two wait for each other.
+            let mut states: Vec<MutexGuard<'_, State>> = accounts.iter().map(|account| account.state()).collect();
+            for (account, state) in accounts.iter().zip(&states).filter(|(account, _)| account.hard) {
+                if !state.fits_alone(account.limit.nanos(), amount, 1) {
+                    return Err(self.exceeded(account, state, amount, Why::Spent).into());
+                }
+            }
+            for state in &mut states {
+                state.hold(amount, now);
+            }
+        }
+        Ok(Reservation::of(self, accounts, self.lease(), amount))
+    }
+
+    async fn reserve_together(
+        self: &Arc<Self>,
+        remote: &Arc<Remote>,
+        accounts: Vec<Arc<Account>>,
+        amount: u64,
+    ) -> Result<Reservation, Refused> {
+        let now = self.now();
+        for account in accounts.iter().filter(|account| account.hard) {
+            let state = account.state();
+            // What is spent stays spent: there is no need to ask.
+            if state.total().saturating_add(amount) > account.limit.nanos() {
+                return Err(self.exceeded(account, &state, amount, Why::Spent).into());
+            }
+        }
+        accounts.iter().for_each(|account| account.state().hold(amount, now));
+        let reservation = Reservation::of(self, accounts, self.lease(), amount);
+        if !remote.step.is_kept(&remote.store) {
+            return self.decide_alone(remote, reservation, Known::Nothing);
+        }
+        reservation.open(Known::Asked);
+        match self.ask(remote, &reservation).await {
+            Ok(answer) if answer.reserved => {
+                reservation.place();
+                self.learn(&reservation, &answer);
+                Ok(reservation)
+            }
+            Ok(answer) if answer.word == Word::Whole => {
+                self.learn(&reservation, &answer);
+                let refused = self.too_much(&reservation, Why::Spent);
+                reservation.annul();
+                Err(refused)
+            }
+            Ok(_) => self.decide_alone(remote, reservation, Known::Nothing),
+            Err(_) => self.decide_alone(remote, reservation, Known::Asked),
+        }
+    }
+
+    /// One round trip for all hard budgets of a call.
+    async fn ask(self: &Arc<Self>, remote: &Arc<Remote>, reservation: &Reservation) -> Result<Answer, Unanswered> {
+        let hard: Vec<Arc<Account>> = reservation.accounts.iter().filter(|one| one.leases()).cloned().collect();
+        let (lease, amount) = (reservation.lease, reservation.held);
+        let late = {
+            let (budgets, hard) = (Arc::downgrade(self), hard.clone());
+            move |answer: Answer| {
+                let Some(budgets) = budgets.upgrade().filter(|_| answer.reserved) else { return };
+                for account in &hard {
+                    if account.state().is_over(lease, amount) {
+                        budgets.queue(account);
+                    }
+                }
+            }
+        };
+        let asked: Vec<&Account> = hard.iter().map(AsRef::as_ref).collect();
+        remote.reserve(&asked, lease, amount, late).await
+    }
+
+    fn learn(&self, reservation: &Reservation, answer: &Answer) {
+        let hard = reservation.accounts.iter().filter(|account| account.leases());
+        for (account, sums) in hard.zip(&answer.sums) {
+            let warns = {
+                let mut state = account.state();
+                // The sums are those from before the reservation.
+                let held = sums.held.saturating_add(if answer.reserved { reservation.held } else { 0 });
+                state.learn(account::Sums { held, ..*sums }, answer.word);
+                state.warns(account.warn_at.nanos())
+            };
+            if warns {
+                self.warn(account);
+            }
+        }
+    }
+
+    /// While nobody can be asked. What is decided on is held already.
+    fn decide_alone(&self, remote: &Remote, reservation: Reservation, known: Known) -> Result<Reservation, Refused> {
+        let sidecars = remote.step.sidecars();
+        let refused = {
+            let hard: Vec<&Arc<Account>> = reservation.accounts.iter().filter(|account| account.hard).collect();
+            let states: Vec<MutexGuard<'_, State>> = hard.iter().map(|account| account.state()).collect();
+            let mut refused = None;
+            for (account, state) in hard.iter().zip(&states) {
+                refused = match account.when_lost {
+                    WhenLost::Open => continue,
+                    WhenLost::Closed => Some(Refused::Unknown { budget: self.rules[account.key.rule].name.clone() }),
+                    WhenLost::Local if state.fits_alone(account.limit.nanos(), 0, sidecars) => continue,
+                    WhenLost::Local => Some(self.exceeded(account, state, reservation.held, Why::Share).into()),
+                };
+                break;
+            }
+            refused
+        };
+        match (refused, known) {
+            (None, _) => {
+                if known == Known::Nothing {
+                    reservation.open(Known::Nothing);
+                } else {
+                    // Redis may have it or not: it is told once more.
+                    reservation.place();
+                }
+                reservation.tell();
+                Ok(reservation)
+            }
+            (Some(refused), Known::Nothing) => {
+                reservation.annul();
+                Err(refused)
+            }
+            (Some(refused), _) => Err(refused),
+        }
+    }
+
+    /// The budget that was too small for what is held already.
+    fn too_much(&self, reservation: &Reservation, why: Why) -> Refused {
+        let room = |account: &&Arc<Account>| {
+            let state = account.state();
+            account.limit.nanos().saturating_sub(state.total()).saturating_sub(state.reserved())
+        };
+        let hard = reservation.accounts.iter().filter(|account| account.hard);
+        match hard.min_by_key(room) {
+            Some(account) => {
+                let mut exceeded = self.exceeded(account, &account.state(), reservation.held, why);
+                exceeded.reserved = exceeded.reserved.saturating_sub(exceeded.requested);
+                exceeded.into()
+            }
+            None => Refused::Unknown { budget: "".into() },
+        }
+    }
+
+    fn exceeded(&self, account: &Account, state: &State, requested: u64, why: Why) -> Exceeded {
+        let rule = &self.rules[account.key.rule];
+        Exceeded {
+            budget: rule.name.clone(),
+            scope: rule.scope.name(),
+            period: rule.period.name(),
+            why: if requested > account.limit.nanos() { Why::Larger } else { why },
+            amount: account.limit,
+            spent: Money::from_nanos(state.total()),
+            reserved: Money::from_nanos(state.reserved()),
+            requested: Money::from_nanos(requested),
+            ends: (account.span != period::Span::ALL).then_some(account.span.end),
+        }
+    }
+
+    /// What is spent in the current period, over all accounts of each budget.
+    fn spent(&self) -> Vec<Money> {
+        let now = self.now();
+        let mut sums = vec![Money::ZERO; self.rules.len()];
+        self.accounts.each(|account| {
+            if account.span.contains(now) {
+                sums[account.key.rule] += Money::from_nanos(account.state().total());
+            }
+        });
+        sums
+    }
+
+    fn warn(&self, account: &Account) {
+        let rule = &self.rules[account.key.rule];
+        self.meters.warned(&rule.name);
+        let spent = Money::from_nanos(account.state().total());
+        let tenant = match &account.key.who {
+            rule::Who::Of { tenant: Some(tenant), .. } => self.names.of(tenant),
+            _ => "-".to_owned(),
+        };
+        tracing::warn!(
+            budget = %rule.name, period = rule.period.name(), tenant, spent_usd = %spent, amount_usd = %account.limit,
+            "much of a budget is spent"
+        );
+    }
+
+    /// Redis is to hear of an account soon.
+    fn queue(&self, account: &Arc<Account>) {
+        if account.state().queues() {
+            self.news.lock().unwrap_or_else(PoisonError::into_inner).push(account.clone());
+        }
+    }
+
+    /// … and of all that is held in it.
+    fn renew(&self, account: &Arc<Account>) {
+        account.state().renew();
+        self.queue(account);
+    }
+}
+
+#[cfg(test)]
+mod tests;

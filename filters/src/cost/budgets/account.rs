@@ -1,0 +1,299 @@
+//! What was spent and what is held of one budget by those who are counted together, in one period.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use super::config::WhenLost;
+use super::period::{Millis, Span};
+use super::rule::{Rule, Who};
+use crate::money::Money;
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Key {
+    /// Its place among the budgets.
+    pub rule: usize,
+    pub begin: Millis,
+    pub who: Who,
+}
+
+pub struct Account {
+    pub key: Key,
+    pub span: Span,
+    pub limit: Money,
+    /// Calls beyond the limit are refused, and so they reserve.
+    pub hard: bool,
+    pub when_lost: WhenLost,
+    pub warn_at: Money,
+    /// Its place in Redis, where there is one: the sums, and the reservations.
+    pub places: Option<[String; 2]>,
+    state: Mutex<State>,
+}
+
+/// A reservation, told apart from all others of this process.
+pub type Lease = u64;
+
+#[derive(Default)]
+pub struct State {
+    /// By this sidecar in this period, in nano-dollars: it never falls.
+    pub spent: u64,
+    /// By reservations of this sidecar that are open.
+    pub held: u64,
+    pub warned: bool,
+    pub used: Millis,
+    pub shared: Option<Box<Shared>>,
+}
+
+/// What stands between this sidecar's own figures and those of all.
+#[derive(Default)]
+pub struct Shared {
+    /// What was spent before this process began. It is told first, so that Redis can say whether it knows of more.
+    pub before: u64,
+    pub met: bool,
+    /// What Redis has of this sidecar's spending.
+    pub acknowledged: u64,
+    /// The most that Redis has said all have spent: that never falls, either.
+    pub total: u64,
+    pub view: Option<View>,
+    /// What of this sidecar's holding Redis has, with what is over and not told yet.
+    pub placed: u64,
+    pub open: HashMap<Lease, Open>,
+    /// Reservations that are over, as Redis may have them.
+    pub over: Vec<(Lease, u64)>,
+    /// Open reservations that Redis is to hear of.
+    pub due: Vec<Lease>,
+    pub queued: bool,
+}
+
+/// An open reservation: what it holds, and what Redis has of it.
+#[derive(Clone, Copy, Debug)]
+pub struct Open {
+    pub now: u64,
+    pub told: Known,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Known {
+    /// Nothing.
+    Nothing,
+    /// It is being asked, or gave no answer.
+    Asked,
+    Amount(u64),
+}
+
+/// How all stood when Redis's word could last be taken for the whole truth.
+#[derive(Clone, Copy, Debug)]
+pub struct View {
+    pub total: u64,
+    pub acknowledged: u64,
+    pub placed: u64,
+    pub held_by_others: u64,
+}
+
+/// The sums as Redis says them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Sums {
+    pub total: u64,
+    pub held: u64,
+}
+
+/// Whether Redis's word is the whole truth, or others may still have to tell it something.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Word {
+    Whole,
+    Partial,
+}
+
+impl Account {
+    pub fn new(key: Key, rule: &Rule, span: Span, limit: Money, places: Option<[String; 2]>) -> Self {
+        let shared = places.is_some().then(Box::default);
+        let state = Mutex::new(State { shared, ..State::default() });
+        let warn_at = rule.warn_at.of(limit);
+        Account { key, span, limit, hard: rule.hard, when_lost: rule.when_lost, warn_at, places, state }
+    }
+
+    pub fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Reservations are told to Redis where they decide something.
+    pub fn leases(&self) -> bool {
+        self.hard && self.places.is_some()
+    }
+}
+
+impl Shared {
+    /// What Redis has of this sidecar's spending, as far as anybody knows: what was spent before was told before.
+    pub fn told_spent(&self) -> u64 {
+        self.acknowledged.max(if self.met { 0 } else { self.before })
+    }
+
+    /// Redis may hold a reservation that nobody has any more.
+    pub fn is_over(&mut self, lease: Lease, amount: u64) {
+        self.placed = self.placed.saturating_add(amount);
+        self.over.push((lease, amount));
+    }
+
+    fn told_total(&self) -> u64 {
+        self.total.max(self.told_spent())
+    }
+}
+
+impl State {
+    /// What all have spent, as far as this sidecar knows.
+    pub fn total(&self) -> u64 {
+        match &self.shared {
+            None => self.spent,
+            Some(shared) => shared.told_total() + self.spent.saturating_sub(shared.told_spent()),
+        }
+    }
+
+    /// What all hold, as far as this sidecar knows.
+    pub fn reserved(&self) -> u64 {
+        let others = self.shared.as_ref().and_then(|shared| shared.view).map_or(0, |view| view.held_by_others);
+        self.held.saturating_add(others)
+    }
+
+    /// Whether this sidecar may hold so much more without asking anybody. Alone, it knows all. One of several may have
+    /// what it had when all was last known, and its part of what was left then: over all of them that is the limit.
+    pub fn fits_alone(&self, limit: u64, amount: u64, sidecars: u32) -> bool {
+        let mine = self.spent.saturating_add(self.held).saturating_add(amount);
+        let Some(shared) = &self.shared else { return mine <= limit };
+        let view = shared.view.unwrap_or(View {
+            total: shared.told_total(),
+            acknowledged: shared.told_spent(),
+            placed: 0,
+            held_by_others: 0,
+        });
+        let taken = view.total.saturating_add(view.held_by_others).saturating_add(view.placed);
+        let part = limit.saturating_sub(taken) / u64::from(sidecars.max(1));
+        mine <= view.acknowledged.saturating_add(view.placed).saturating_add(part)
+    }
+
+    /// Spent before this process began.
+    pub fn remember(&mut self, amount: u64) {
+        self.spent = self.spent.saturating_add(amount).min(Money::MOST.nanos());
+        if let Some(shared) = &mut self.shared {
+            shared.before = self.spent;
+        }
+    }
+
+    pub fn hold(&mut self, amount: u64, now: Millis) {
+        self.held = self.held.saturating_add(amount);
+        self.used = now;
+    }
+
+    /// Keeps the name of what is held, for Redis.
+    pub fn open(&mut self, lease: Lease, amount: u64, told: Known) {
+        if let Some(shared) = &mut self.shared {
+            shared.open.insert(lease, Open { now: amount, told });
+        }
+    }
+
+    /// What a reservation holds from now on; Redis hears of it.
+    pub fn grow(&mut self, lease: Lease, from: u64, to: u64) {
+        self.held = self.held.saturating_add(to).saturating_sub(from);
+        let Some(shared) = &mut self.shared else { return };
+        if let Some(open) = shared.open.get_mut(&lease) {
+            if open.told == Known::Amount(open.now) {
+                shared.due.push(lease);
+            }
+            open.now = to;
+        }
+    }
+
+    /// The end of a reservation: what it held is free, and what was spent is spent, in one step.
+    pub fn settle(&mut self, lease: Lease, held: u64, actual: u64) {
+        self.held = self.held.saturating_sub(held);
+        self.spent = self.spent.saturating_add(actual).min(Money::MOST.nanos());
+        let Some(shared) = &mut self.shared else { return };
+        let told = match shared.open.remove(&lease) {
+            None => return,
+            Some(Open { told: Known::Nothing, .. }) => return,
+            Some(Open { told: Known::Asked, .. }) => return shared.is_over(lease, held),
+            Some(Open { told: Known::Amount(told), .. }) => told,
+        };
+        shared.over.push((lease, told));
+    }
+
+    /// Redis does not hold the reservation, and nor does this sidecar.
+    pub fn unhold(&mut self, lease: Lease, amount: u64) {
+        self.held = self.held.saturating_sub(amount);
+        if let Some(shared) = &mut self.shared {
+            shared.open.remove(&lease);
+        }
+    }
+
+    /// Redis has so much of the reservation. False if it is over meanwhile.
+    pub fn place(&mut self, lease: Lease, amount: u64) -> bool {
+        let Some(shared) = &mut self.shared else { return false };
+        let Some(open) = shared.open.get_mut(&lease) else { return false };
+        let before = if let Known::Amount(before) = open.told { before } else { 0 };
+        open.told = Known::Amount(amount);
+        if open.now != amount {
+            shared.due.push(lease);
+        }
+        shared.placed = shared.placed.saturating_add(amount).saturating_sub(before);
+        true
+    }
+
+    /// Redis holds a reservation that it was asked for and that nobody waited for: true if it is to be ended there.
+    pub fn is_over(&mut self, lease: Lease, amount: u64) -> bool {
+        let Some(shared) = self.shared.as_mut().filter(|shared| !shared.open.contains_key(&lease)) else {
+            return false;
+        };
+        shared.over.push((lease, amount));
+        true
+    }
+
+    /// True if the account was not waiting to be told of.
+    pub fn queues(&mut self) -> bool {
+        self.shared.as_mut().is_some_and(|shared| !std::mem::replace(&mut shared.queued, true))
+    }
+
+    /// Redis is to hear of a reservation.
+    pub fn is_due(&mut self, lease: Lease) {
+        if let Some(shared) = &mut self.shared {
+            shared.due.push(lease);
+        }
+    }
+
+    /// All that is held is to be told.
+    pub fn renew(&mut self) {
+        if let Some(shared) = &mut self.shared {
+            shared.due = shared.open.keys().copied().collect();
+        }
+    }
+
+    pub fn learn(&mut self, sums: Sums, word: Word) {
+        let Some(shared) = &mut self.shared else { return };
+        shared.total = shared.total.max(sums.total);
+        if word == Word::Whole {
+            shared.view = Some(View {
+                total: sums.total,
+                acknowledged: shared.told_spent(),
+                placed: shared.placed,
+                held_by_others: sums.held.saturating_sub(shared.placed),
+            });
+        }
+    }
+
+    /// True once in the account's life, when so much is spent that it is to be told of.
+    pub fn warns(&mut self, warn_at: u64) -> bool {
+        let crossed = !self.warned && self.total() >= warn_at;
+        self.warned |= crossed;
+        crossed
+    }
+
+    /// Whether Redis is to hear of something.
+    pub fn has_news(&self) -> bool {
+        self.shared
+            .as_ref()
+            .is_some_and(|shared| shared.acknowledged < self.spent || !shared.over.is_empty() || !shared.due.is_empty())
+    }
+
+    /// It holds nothing, and nothing is to be told.
+    pub fn is_idle(&self) -> bool {
+        let told = self.shared.as_ref().is_none_or(|shared| shared.open.is_empty() && !shared.queued);
+        self.held == 0 && told && !self.has_news()
+    }
+}

@@ -1,0 +1,98 @@
+//! Money that is held for one call, until it is known what it cost. Dropped, it is free again.
+
+use std::sync::Arc;
+
+use super::Budgets;
+use super::account::{Account, Known, Lease};
+use crate::money::Money;
+
+pub struct Reservation {
+    budgets: Arc<Budgets>,
+    pub(super) accounts: Vec<Arc<Account>>,
+    pub(super) lease: Lease,
+    pub(super) held: u64,
+    /// What is spent if nobody settles it: what is known of a call that may be cut off at any moment.
+    pub spent_if_dropped: Money,
+}
+
+impl Reservation {
+    /// What is held already.
+    pub(super) fn of(budgets: &Arc<Budgets>, accounts: Vec<Arc<Account>>, lease: Lease, held: u64) -> Self {
+        Reservation { budgets: budgets.clone(), accounts, lease, held, spent_if_dropped: Money::ZERO }
+    }
+
+    pub fn held(&self) -> Money {
+        Money::from_nanos(self.held)
+    }
+
+    /// Puts what the call has cost in the place of what was held for it.
+    pub fn settle(mut self, actual: Money) {
+        self.spent_if_dropped = actual;
+    }
+
+    /// Holds more: the answer has outgrown its reservation. Never refuses, and never holds less.
+    pub fn grow(&mut self, to: Money) {
+        let to = to.nanos();
+        if to <= self.held {
+            return;
+        }
+        for account in &self.accounts {
+            account.state().grow(self.lease, self.held, to);
+            if account.leases() {
+                self.budgets.queue(account);
+            }
+        }
+        self.held = to;
+    }
+
+    /// Gives back what was held here, where Redis holds nothing of it.
+    pub(super) fn annul(mut self) {
+        for account in self.accounts.drain(..) {
+            account.state().unhold(self.lease, self.held);
+        }
+    }
+
+    /// Redis holds it, or shall hold it.
+    pub(super) fn place(&self) {
+        for account in self.accounts.iter().filter(|account| account.leases()) {
+            account.state().place(self.lease, self.held);
+        }
+    }
+
+    /// Redis is to hear of it. One that is away will hear of all that is held when it is back.
+    pub(super) fn tell(&self) {
+        if !self.budgets.remote.as_ref().is_some_and(|remote| remote.store.epoch().is_some()) {
+            return;
+        }
+        for account in self.accounts.iter().filter(|account| account.leases()) {
+            account.state().is_due(self.lease);
+            self.budgets.queue(account);
+        }
+    }
+
+    /// Names what is held, for Redis.
+    pub(super) fn open(&self, told: Known) {
+        for account in self.accounts.iter().filter(|account| account.leases()) {
+            account.state().open(self.lease, self.held, told);
+        }
+    }
+}
+
+impl Drop for Reservation {
+    fn drop(&mut self) {
+        let actual = self.spent_if_dropped.nanos();
+        for account in &self.accounts {
+            let (news, warns) = {
+                let mut state = account.state();
+                state.settle(self.lease, self.held, actual);
+                (state.has_news(), state.warns(account.warn_at.nanos()))
+            };
+            if news {
+                self.budgets.queue(account);
+            }
+            if warns {
+                self.budgets.warn(account);
+            }
+        }
+    }
+}
