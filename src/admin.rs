@@ -2,6 +2,7 @@
 
 mod backends;
 mod cache;
+mod costs;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,7 +10,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use http::{Response, StatusCode, header};
 use outrigger_filters::breaker::Fleet;
-use outrigger_filters::semantic_cache::Cache;
+use outrigger_filters::cost::Books;
+use outrigger_filters::semantic_cache::{self, Cache};
 use outrigger_filters::store::Health;
 use pingora::apps::ServerApp as _;
 use pingora::apps::http_app::{HttpServer, ServeHttp};
@@ -28,6 +30,8 @@ pub struct Admin {
     pub readiness: Readiness,
     pub limits: Limits,
     pub cache: Arc<Cache>,
+    pub cache_config: semantic_cache::Config,
+    pub books: Arc<Books>,
     pub fleet: Arc<Fleet>,
 }
 
@@ -77,6 +81,10 @@ impl ServeHttp for Admin {
                 "Only GET is answered here, but for POST /api/cache/purge and POST /api/backends/{name}/{order}.";
             return json_answer(StatusCode::METHOD_NOT_ALLOWED, &error(words));
         }
+        let query = head.uri.query().unwrap_or_default().to_owned();
+        if let Some(answer) = self.of_the_books(&path, &query).await {
+            return answer;
+        }
         match path.as_str() {
             "/livez" => json_answer(StatusCode::OK, &json!({ "status": "alive" })),
             "/readyz" => match self.readiness.obstacle().await {
@@ -96,7 +104,8 @@ impl ServeHttp for Admin {
 }
 
 const NOTHING_HERE: &str = "Nothing is here; try /livez, /readyz, /healthz, /metrics, /api/backends, \
-    /api/backends/{name}, /api/limits, /api/limits/{tenant}, /api/cache/stats or /api/cache/entries/{key}.";
+    /api/backends/{name}, /api/limits, /api/limits/{tenant}, /api/cache/stats, /api/cache/entries/{key}, /api/costs, \
+    /api/costs/today, /api/budgets or /api/recommendations.";
 
 impl Admin {
     /// One thing of many, by its name.

@@ -15,7 +15,7 @@ use std::time::Duration;
 use http::HeaderName;
 use outrigger_filters::tenants::Names;
 use outrigger_filters::tokens::Tokenizers;
-use outrigger_filters::{Tenant, breaker, dedup, latency, rate_limit, semantic_cache, store, tokens};
+use outrigger_filters::{Tenant, breaker, cost, dedup, latency, rate_limit, semantic_cache, store, tokens};
 use serde::Deserialize;
 
 pub use backend::{Backend, BackendUrl, Protocol};
@@ -36,6 +36,7 @@ pub struct Config {
     pub rate_limit: rate_limit::Config,
     pub semantic_cache: semantic_cache::Config,
     pub breaker: breaker::Config,
+    pub cost: cost::Config,
     pub latency: latency::Config,
     pub telemetry: Telemetry,
 }
@@ -226,7 +227,7 @@ impl Config {
     fn contradiction(&self) -> Option<(String, String)> {
         let place = |(key, message): (&'static str, String)| (key.to_owned(), message);
         let clash = self.clash().map(place).or_else(|| self.limits_clash()).or_else(|| self.cache_clash());
-        let clash = clash.or_else(|| self.backends_clash());
+        let clash = clash.or_else(|| self.backends_clash()).or_else(|| self.costs_clash());
         clash.or_else(|| self.missing_part().map(place))
     }
 
@@ -241,6 +242,11 @@ impl Config {
             }
         }
         self.breaker.contradiction().map(|(key, words)| (format!("breaker.{key}"), words))
+    }
+
+    fn costs_clash(&self) -> Option<(String, String)> {
+        let names = self.tenants.names().unwrap_or_default();
+        self.cost.contradiction(&names).map(|(key, words)| (format!("cost.{key}"), words))
     }
 
     fn cache_clash(&self) -> Option<(String, String)> {

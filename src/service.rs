@@ -9,6 +9,7 @@ use anyhow::Context as _;
 use async_trait::async_trait;
 use outrigger_filters as filters;
 use outrigger_filters::breaker::Fleet;
+use outrigger_filters::cost::{Books, books};
 use outrigger_filters::rate_limit::Limiter;
 use outrigger_filters::semantic_cache::Cache;
 use outrigger_filters::store::Store;
@@ -80,13 +81,15 @@ pub fn run(mut config: Config) -> anyhow::Result<()> {
         &metrics.meter,
     );
     let backends = Arc::new(Backends::new(&config, backends)?);
+    let books = Spending::new(&config, &metrics, &limits)?;
     let active = Active::default();
     let draining = Arc::<AtomicBool>::default();
 
     let conf = Arc::new(server_conf(&config));
     let mut server = Server::new_with_opt_and_conf(None, server_conf(&config));
     server.bootstrap();
-    server.add_service(clients_service(&config, &conf, &metrics, &limits, &cache, &backends, active.clone())?);
+    let shared = Shared { limits: &limits, cache: &cache, books: &books, backends: &backends };
+    server.add_service(clients_service(&config, &conf, &metrics, &shared, active.clone())?);
     let readiness =
         Readiness { listen: config.server.listen, draining: draining.clone(), limiter: limits.limiter.clone() };
     let admin = Admin {
@@ -94,6 +97,8 @@ pub fn run(mut config: Config) -> anyhow::Result<()> {
         readiness,
         limits: limits.clone(),
         cache: cache.0.clone(),
+        cache_config: config.semantic_cache.clone(),
+        books: books.0.clone(),
         fleet: backends.fleet().clone(),
     };
     let app = Arc::new(HttpServer::new_app(admin));
@@ -103,7 +108,9 @@ pub fn run(mut config: Config) -> anyhow::Result<()> {
     server.add_service(background_service("limits", limits));
     let kept = cache.0.clone();
     server.add_service(background_service("semantic cache", cache));
-    let drain = Drain { draining, active, limiter, kept, time: Duration::from_secs(config.server.drain_secs) };
+    let spent = books.0.clone();
+    server.add_service(background_service("costs", books));
+    let drain = Drain { draining, active, limiter, kept, spent, time: Duration::from_secs(config.server.drain_secs) };
     server.add_service(background_service("drain", drain));
 
     tracing::info!(
@@ -117,30 +124,38 @@ pub fn run(mut config: Config) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// What requests share with the admin port and the background.
+struct Shared<'parts> {
+    limits: &'parts Limits,
+    cache: &'parts Kept,
+    books: &'parts Spending,
+    backends: &'parts Arc<Backends>,
+}
+
 fn clients_service(
     config: &Config,
     conf: &Arc<ServerConf>,
     metrics: &Metrics,
-    limits: &Limits,
-    cache: &Kept,
-    backends: &Arc<Backends>,
+    shared: &Shared<'_>,
     active: Active,
 ) -> anyhow::Result<Service<Guard<HttpProxy<Proxy>>>> {
+    let Shared { limits, cache, books, backends } = shared;
     let rooms = filters::Rooms {
         dedup: config.dedup.clone(),
         limiter: limits.limiter.clone(),
         tokenizers: limits.tokenizers.clone(),
         cache: cache.0.clone(),
         fleet: backends.fleet().clone(),
+        books: books.0.clone(),
         latency: config.latency.clone(),
     };
     let proxy = Proxy {
         server: config.server.clone(),
         tenants: config.tenants.clone(),
-        chain: filters::chain(&rooms, &metrics.meter, backends.clone()),
+        chain: filters::chain(&rooms, &metrics.meter, Arc::clone(backends) as Arc<dyn filters::Backend>),
         limiter: limits.limiter.clone(),
         marks: config.rate_limit.headers(),
-        backends: backends.clone(),
+        backends: Arc::clone(backends),
         metrics: ServerMetrics::new(&metrics.meter),
         active,
     };
@@ -272,6 +287,31 @@ impl BackgroundService for Kept {
     }
 }
 
+/// The books, with what goes on behind the requests.
+struct Spending(Arc<Books>);
+
+impl Spending {
+    fn new(config: &Config, metrics: &Metrics, limits: &Limits) -> anyhow::Result<Self> {
+        let books = Books::new(books::Parts {
+            config: &config.cost,
+            backends: config.backends.iter().map(Backend::for_costs).collect(),
+            names: config.tenants.names().map_err(|(key, words)| anyhow::anyhow!("{key}: {words}"))?,
+            store: limits.store.clone(),
+            tokenizers: limits.tokenizers.clone(),
+            meter: &metrics.meter,
+        });
+        Ok(Spending(books.map_err(|(key, words)| anyhow::anyhow!("cost.{key}: {words}"))?))
+    }
+}
+
+#[async_trait]
+impl BackgroundService for Spending {
+    /// Never told to stop: requests in flight go on spending.
+    async fn start(&self, _shutdown: ShutdownWatch) {
+        self.0.clone().run().await;
+    }
+}
+
 /// The backends, with what is found out about them behind the requests.
 struct Watched(Arc<Backends>);
 
@@ -289,6 +329,7 @@ struct Drain {
     active: Active,
     limiter: Arc<Limiter>,
     kept: Arc<Cache>,
+    spent: Arc<Books>,
     time: Duration,
 }
 
@@ -310,6 +351,7 @@ impl BackgroundService for Drain {
         }
         self.limiter.finish().await;
         self.kept.finish().await;
+        self.spent.finish().await;
         // Pingora would sit out the whole time even with nothing left to wait for.
         std::process::exit(0);
     }

@@ -32,6 +32,8 @@ pub struct Call {
     /// The backend's place among the settings' `[[backends]]`.
     pub backend: usize,
     pub deadlines: Deadlines,
+    /// The calls that were made for this answer, this one among them.
+    pub attempt: u32,
     /// Whether a stream that would not say what it used is asked to.
     pub include_usage: bool,
 }

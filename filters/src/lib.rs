@@ -47,13 +47,15 @@ pub struct Rooms {
     pub cache: Arc<semantic_cache::Cache>,
     /// Shared with the admin port and the background.
     pub fleet: Arc<breaker::Fleet>,
+    /// Shared with the admin port and the background.
+    pub books: Arc<cost::Books>,
     pub latency: latency::Config,
 }
 
 impl Rooms {
     /// Who keeps the books of what was not spent.
     fn savings(&self) -> Arc<dyn charge::Savings> {
-        Arc::new(())
+        self.books.clone()
     }
 }
 
@@ -74,6 +76,8 @@ pub fn chain(parts: &Rooms, meter: &opentelemetry::metrics::Meter, backend: Arc<
     }
     // Above what counts and measures, so that every call that it makes is counted and measured.
     rooms.push(Arc::new(breaker::Breaker::new(parts.fleet.clone())));
+    // Below what repeats calls and above what makes them: each that is really made is paid for, and none twice.
+    rooms.push(Arc::new(cost::Cost::new(parts.books.clone())));
     // Last, so that it times what the backend really did and nothing of ours.
     rooms.push(Arc::new(latency::Latency::new(&parts.latency, meter)));
     Chain::new(rooms, backend, meter)
@@ -95,11 +99,14 @@ mod tests {
             semantic_cache::Cache::new(&config, names, None, tokenizers.clone(), &meter).expect("good settings");
         let (dedup, latency) = (dedup::Config::default(), latency::Config::default());
         let fleet = breaker::Fleet::new(&breaker::Config::default(), &[], &meter);
-        let parts = Rooms { dedup, limiter, tokenizers, cache, fleet, latency };
+        let config = cost::Config::default();
+        let books = cost::books::Parts::alone(&config, tokenizers.clone(), &meter);
+        let books = cost::Books::new(books).expect("good settings");
+        let parts = Rooms { dedup, limiter, tokenizers, cache, fleet, books, latency };
         let chain = chain(&parts, &meter, Arc::new(testing::Scripted::default()));
         assert_eq!(
             chain.names().collect::<Vec<_>>(),
-            ["dedup", "rate_limit", "semantic_cache", "breaker", "latency"],
+            ["dedup", "rate_limit", "semantic_cache", "breaker", "cost", "latency"],
             "a room entered, left or moved: the order is dedup, rate_limit, semantic_cache, breaker, cost, latency"
         );
     }

@@ -54,6 +54,13 @@ pub enum Reason {
     Flood(&'static str),
     #[error("The store of the rate limit `{0}` cannot be reached, and the limit is set to refuse without it.")]
     LimitUnknown(Arc<str>),
+    /// With the budget's own words.
+    #[error("You exceeded your current quota: {0}.")]
+    QuotaExceeded(Box<str>),
+    #[error("The store of the budget `{0}` cannot be reached, and the budget is set to refuse without it.")]
+    BudgetUnknown(Arc<str>),
+    #[error("No price is known for this model, and nothing is to be spent here without one.")]
+    Unpriced,
     #[error("No kept answer will do for this request, and it asked for nothing else (`only-if-cached`).")]
     NotKept,
     #[error("No backend for this model is well enough to be asked now.")]
@@ -180,6 +187,9 @@ impl Reason {
             Reason::RateLimited(_) | Reason::Flood(_) => {
                 (Client, StatusCode::TOO_MANY_REQUESTS, Some("rate_limit_exceeded"))
             }
+            Reason::QuotaExceeded(_) => (Client, StatusCode::TOO_MANY_REQUESTS, Some("insufficient_quota")),
+            Reason::BudgetUnknown(_) => (Us, StatusCode::SERVICE_UNAVAILABLE, Some("budget_unavailable")),
+            Reason::Unpriced => (Client, StatusCode::FORBIDDEN, Some("model_not_priced")),
             Reason::LimitUnknown(_) => (Us, StatusCode::SERVICE_UNAVAILABLE, Some("rate_limit_unavailable")),
             Reason::NotKept => (Client, StatusCode::GATEWAY_TIMEOUT, Some("not_cached")),
             Reason::Unavailable => (Backend, StatusCode::SERVICE_UNAVAILABLE, Some("backend_unavailable")),
@@ -195,6 +205,7 @@ impl Reason {
         };
         let kind = match self {
             Reason::RateLimited(limited) => limited.counts.name(),
+            Reason::QuotaExceeded(_) => "insufficient_quota",
             Reason::Flood(_) | Reason::BackendPaused => Counts::Requests.name(),
             _ if fault == Client => "invalid_request_error",
             _ => "server_error",
@@ -225,7 +236,7 @@ impl Reason {
     fn param(&self) -> Option<&str> {
         match self {
             Reason::DuplicateKey(key) if !key.is_empty() => Some(key),
-            Reason::NoSuchModel => Some("model"),
+            Reason::NoSuchModel | Reason::Unpriced => Some("model"),
             _ => None,
         }
     }
@@ -248,6 +259,7 @@ fn anthropic(status: StatusCode, message: &impl Display) -> String {
     let kind = match status.as_u16() {
         400 | 405 | 408 | 415 | 417 | 431 => "invalid_request_error",
         401 => "authentication_error",
+        403 => "permission_error",
         404 => "not_found_error",
         413 => "request_too_large",
         429 => "rate_limit_error",

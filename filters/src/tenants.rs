@@ -13,6 +13,10 @@ impl Names {
         self.0.get(name).copied()
     }
 
+    pub fn all(&self) -> impl Iterator<Item = (&String, &Tenant)> {
+        self.0.iter()
+    }
+
     /// The tenant's name, or the beginning of its digest.
     pub fn of(&self, tenant: &Tenant) -> String {
         let named = self.0.iter().find(|(_, other)| *other == tenant);

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use http::Uri;
 use outrigger_filters::breaker;
+use outrigger_filters::cost::books;
 use serde::Deserialize;
 
 use super::{Millis, Models};
@@ -41,6 +42,10 @@ pub struct Backend {
     /// The name of an environment variable whose value is put in place of the client's key.
     #[serde(default)]
     pub api_key_env: Option<String>,
+    /// Whether streams are asked to say at their end what they used (`stream_options.include_usage`). A backend that
+    /// does not know that option, and refuses it, needs `false`: then tokens are counted here.
+    #[serde(default = "yes")]
+    pub include_usage: bool,
     /// `auto` asks a TLS backend for HTTP/2 and takes HTTP/1.1 otherwise; `http1`; `http2`, in clear text too.
     #[serde(default)]
     pub protocol: Protocol,
@@ -56,6 +61,10 @@ pub struct Backend {
     /// Takes any certificate: for tests, never for the open network.
     #[serde(default)]
     pub tls_insecure: bool,
+}
+
+const fn yes() -> bool {
+    true
 }
 
 impl Backend {
@@ -92,6 +101,11 @@ impl Backend {
         }
     }
 
+    /// What costs have to know of it.
+    pub fn for_costs(&self) -> books::Backend {
+        books::Backend { name: self.name.as_str().into(), include_usage: self.include_usage }
+    }
+
     /// The file of authorities to hand to Pingora, which reads one at its start whether it is needed or
     /// not, and gives up where there is none. A backend in clear text needs none.
     pub fn authorities(&self) -> Option<String> {
@@ -110,6 +124,7 @@ impl Backend {
             health_path: None,
             kv_tokens: None,
             api_key_env: None,
+            include_usage: true,
             protocol: Protocol::default(),
             connect_timeout_ms: Self::default_connect_timeout(),
             idle_timeout_ms: Self::default_idle_timeout(),

@@ -9,6 +9,7 @@ mod breaker;
 mod cache;
 mod command_line;
 mod conformance;
+mod costs;
 mod dedup;
 mod http2;
 mod lifecycle;

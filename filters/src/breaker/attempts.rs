@@ -178,7 +178,7 @@ impl<'room> Attempts<'room> {
         let class = admission::class(ask.body.len() as u64 / 4);
         let hurried = deadlines != self.plan.terms.deadlines;
         let held = Held { ticket, slot, plan: self.plan.clone(), class, hurried };
-        let next = self.next.clone().with(Call { backend, deadlines, ..Call::default() });
+        let next = self.next.clone().with(Call { backend, deadlines, attempt: self.calls, ..Call::default() });
         finish(ask, next, held, Made { backend, calls: self.calls, degraded }).boxed()
     }
 
