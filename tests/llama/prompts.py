@@ -109,7 +109,7 @@ def completions() -> list[str]:
 
 def prompts() -> list[tuple[str, dict]]:
     # Short ones where the limit decides, long ones where the model ends by itself.
-    limits = [48, 64, 3, 17, 64, 1, 33, 64, 7, 24]
+    limits = [32, 12, 3, 17, 48, 1, 8, 64, 6, 10]
     asked = [("/v1/chat/completions", {"messages": chat}) for chat in chats()]
     asked += [("/v1/completions", {"prompt": text}) for text in completions()]
     return [(route, {"model": "m", **request, "max_tokens": limits[at % len(limits)]}) for at, (route, request) in enumerate(asked)]

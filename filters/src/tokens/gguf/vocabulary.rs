@@ -187,3 +187,9 @@ fn add_specials(metadata: &Metadata, tokens: &[String], tokenizer: &mut Tokenize
     let added = named.map(|(token, _)| AddedToken::from(token.clone(), true));
     tokenizer.add_special_tokens(added).map(|_| ()).map_err(|error| error.to_string())
 }
+
+/// Every name that texts can be cut by.
+#[cfg(test)]
+pub fn names() -> impl Iterator<Item = &'static str> {
+    CUTS.iter().flat_map(|cut| cut.names).copied()
+}
