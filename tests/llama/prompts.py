@@ -98,7 +98,8 @@ def chats() -> list[list[dict]]:
         [system(""), user("Hello")],
     ]
     text = " ".join(f"{number}. The {subject.split()[-1]} was seen again." for number in range(8) for subject in SUBJECTS)
-    long = [[user(text[:length] + "\nSum this up.")] for length in (300, 600, 900, 1200, 1500, 1800, 2100, 2400)]
+    # All slots share one context of 2048 tokens.
+    long = [[user(text[:length] + "\nSum this up.")] for length in (200, 300, 400, 500, 600, 700, 800, 900)]
     return single + lists + ruled + short + turns + long_talks + unicode + odd + code + in_parts + odd_turns + long
 
 
