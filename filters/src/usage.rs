@@ -10,9 +10,9 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::Route;
 use crate::reply::{Event, Kind};
 use crate::tokens::Tokenizers;
+use crate::{Ask, Route};
 use said::Said;
 use text::Texts;
 
@@ -125,6 +125,13 @@ impl Tally {
         Tally { said: Said::default(), texts: Texts::new(route, tokenizers, model), route }
     }
 
+    /// For the answer to a question, whose bounds make the count more exact where the model's tokenizer is known.
+    pub fn of(ask: &Ask, tokenizers: Arc<Tokenizers>) -> Self {
+        let mut tally = Tally::new(ask.route, tokenizers, ask.question.model.as_deref());
+        tally.texts.limit(ask.question.max_tokens);
+        tally
+    }
+
     pub fn event(&mut self, event: &Event) {
         match event.kind {
             Kind::Comment => {}
@@ -145,8 +152,21 @@ impl Tally {
     }
 
     /// An estimate of the output until now, from its texts: for answers whose backend did not say.
+    ///
+    /// It takes milliseconds for a long answer of a model whose own tokenizer is known: whoever can wait asks
+    /// [`Tally::count_output`].
     pub fn output_so_far(&self) -> u64 {
         self.texts.tokens()
+    }
+
+    /// The same, and a long answer is counted on another thread, so that nobody else waits.
+    pub async fn count_output(&self) -> u64 {
+        if !self.texts.is_long() {
+            return self.texts.tokens();
+        }
+        let texts = self.texts.clone();
+        // It fails only if the tokenizer panics.
+        tokio::task::spawn_blocking(move || texts.tokens()).await.unwrap_or_default()
     }
 }
 

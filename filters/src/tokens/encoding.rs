@@ -3,11 +3,11 @@
 use std::path::Path;
 use std::sync::OnceLock;
 
-use tokenizers::Tokenizer;
+use super::file::Model;
 
 pub enum Encoding {
     OpenAi(OpenAi),
-    File(Box<Tokenizer>),
+    File(Box<Model>),
 }
 
 /// The two encodings of OpenAI's models that are in use.
@@ -60,12 +60,16 @@ impl OpenAi {
 }
 
 impl Encoding {
-    pub fn read(file: &Path) -> Result<Self, String> {
-        let mut tokenizer = Tokenizer::from_file(file).map_err(|error| error.to_string())?;
-        // What a file says of these is for training: here they would make every count the same.
-        tokenizer.with_padding(None);
-        tokenizer.with_truncation(None).map_err(|error| error.to_string())?;
-        Ok(Encoding::File(Box::new(tokenizer)))
+    pub fn read(file: &Path, template: Option<&Path>) -> Result<Self, String> {
+        Ok(Encoding::File(Box::new(Model::read(file, template)?)))
+    }
+
+    /// The model's own files, where there are any.
+    pub fn model(&self) -> Option<&Model> {
+        match self {
+            Encoding::OpenAi(_) => None,
+            Encoding::File(model) => Some(model),
+        }
     }
 
     /// Bodies up to this length are counted in about 200 µs; none while the encoding is not loaded.
@@ -88,11 +92,7 @@ impl Encoding {
     pub fn count(&self, text: &str) -> u64 {
         match self {
             Encoding::OpenAi(encoding) => encoding.tokenizer().count(text) as u64,
-            Encoding::File(tokenizer) => match tokenizer.encode_fast(text, false) {
-                Ok(encoding) => encoding.len() as u64,
-                // A vocabulary without a word for what it does not know.
-                Err(_) => text.len().div_ceil(4) as u64,
-            },
+            Encoding::File(model) => model.count(text),
         }
     }
 }

@@ -5,6 +5,9 @@
 //! of 1024 by 1024, or of any at low detail; other files, of which nothing can be known, cost the same.
 //! Tools are counted as the JSON that they are.
 //!
+//! Where the model's chat template is known, the messages and tools are what it makes of them, and only the media
+//! are counted by the walk. A prompt of plain text has the tokens around it that the tokenizer puts there.
+//!
 //! What a key means is said by its name alone, in whichever API: none gives one name two meanings.
 
 use std::borrow::Cow;
@@ -14,6 +17,8 @@ use serde::de::{Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
 use super::encoding::Encoding;
+use super::file::Model;
+use super::template::messages;
 use crate::{Ask, Route};
 
 const PER_MESSAGE: u64 = 3;
@@ -27,17 +32,67 @@ const MEDIA_LOW_DETAIL: u64 = 85;
 /// The tokens of a question. The body is known to be JSON; where it is not what its API asks for, the
 /// backend is the one to complain.
 pub fn count(ask: &Ask, encoding: &Encoding) -> u64 {
-    let mut tally = Tally { encoding, tokens: 0, text_bytes: 0, text_tokens: 0, left_out: 0 };
+    match encoding.model().and_then(|model| rendered(ask, model, encoding.most_bytes())) {
+        Some(tokens) => tokens.saturating_add(walk(ask, encoding, Counted::Media).total()),
+        None => {
+            let primed = matches!(ask.route, Route::ChatCompletions | Route::Responses | Route::Messages);
+            let tally = walk(ask, encoding, Counted::All);
+            tally.total().saturating_add(if primed { PRIMING } else { 0 })
+        }
+    }
+}
+
+/// The tokens of what the model's template makes of a question.
+fn rendered(ask: &Ask, model: &Model, most_bytes: usize) -> Option<u64> {
+    let template = model.template.as_ref()?;
+    let prompt = messages::prompt(ask, template.contents, model.last)?;
+    let rendered = template.render(prompt.names, most_bytes).map_err(|error| template.tell_of(&error)).ok()?;
+    let (mut text, mut left_out) = (rendered.text, rendered.left_out);
+    if let Some(continues) = prompt.continues {
+        let end = floor(&continues, most_bytes.saturating_sub(text.len()));
+        text.push_str(&continues[..end]);
+        left_out += continues.len() - end;
+    }
+    let tokens = model.count(&text);
+    Some(tokens.saturating_add(model.before(&text)).saturating_add(alike(left_out, tokens, text.len())))
+}
+
+fn walk<'walk>(ask: &Ask, encoding: &'walk Encoding, counted: Counted) -> Tally<'walk> {
+    let mut tally = Tally { encoding, counted, tokens: 0, text_bytes: 0, text_tokens: 0, left_out: 0 };
     let mut body = serde_json::Deserializer::from_slice(&ask.body);
     let root = Walk { place: Place::Root(ask.route), tally: &mut tally };
     // An error ends the walk, and what was counted until there counts.
     let _ = root.deserialize(&mut body);
-    let primed = matches!(ask.route, Route::ChatCompletions | Route::Responses | Route::Messages);
-    tally.total().saturating_add(if primed { PRIMING } else { 0 })
+    tally
+}
+
+/// The tokens of bytes that were left out: they are taken to be like those that were counted, and at least
+/// a token in four bytes.
+fn alike(left_out: usize, tokens: u64, bytes: usize) -> u64 {
+    let alike = left_out as f64 * tokens as f64 / bytes.max(1) as f64;
+    (alike as u64).max(left_out as u64 / 4)
+}
+
+/// The end of the last character that ends by there.
+fn floor(text: &str, most: usize) -> usize {
+    let mut end = text.len().min(most);
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    end
+}
+
+/// What of a question is counted by the walk.
+#[derive(Clone, Copy, PartialEq)]
+enum Counted {
+    All,
+    /// Images and files alone: the rest is what a template made of it.
+    Media,
 }
 
 struct Tally<'walk> {
     encoding: &'walk Encoding,
+    counted: Counted,
     /// What is not text.
     tokens: u64,
     text_bytes: usize,
@@ -47,24 +102,34 @@ struct Tally<'walk> {
 }
 
 impl Tally<'_> {
-    fn add(&mut self, tokens: u64) {
+    fn media(&mut self, tokens: u64) {
         self.tokens = self.tokens.saturating_add(tokens);
     }
 
-    fn text(&mut self, text: &str) {
-        let mut end = text.len().min(self.encoding.most_bytes().saturating_sub(self.text_bytes));
-        while !text.is_char_boundary(end) {
-            end -= 1;
+    fn add(&mut self, tokens: u64) {
+        if self.counted == Counted::All {
+            self.tokens = self.tokens.saturating_add(tokens);
         }
+    }
+
+    fn text(&mut self, text: &str) {
+        if self.counted == Counted::Media {
+            return;
+        }
+        let end = floor(text, self.encoding.most_bytes().saturating_sub(self.text_bytes));
         self.text_tokens += self.encoding.count(&text[..end]);
         self.text_bytes += end;
         self.left_out += text.len() - end;
     }
 
-    /// What was left out is taken to be like what was counted, and at least a token in four bytes.
+    /// One whole prompt that is a text, or an input to embed.
+    fn input(&mut self, text: &str) {
+        self.add(self.encoding.model().map_or(0, Model::around));
+        self.text(text);
+    }
+
     fn total(&self) -> u64 {
-        let alike = self.left_out as f64 * self.text_tokens as f64 / self.text_bytes.max(1) as f64;
-        let rest = (alike as u64).max(self.left_out as u64 / 4);
+        let rest = alike(self.left_out, self.text_tokens, self.text_bytes);
         self.tokens.saturating_add(self.text_tokens).saturating_add(rest)
     }
 }
@@ -156,7 +221,8 @@ impl<'de> Visitor<'de> for Walk<'_, '_> {
                 self.tally.add(PER_MESSAGE + PER_ROLE);
                 self.tally.text(text);
             }
-            Place::Content | Place::Input => self.tally.text(text),
+            Place::Content => self.tally.text(text),
+            Place::Input => self.tally.input(text),
             _ => {}
         }
         Ok(Found { low_detail: self.place == Place::Detail && text == "low" })
@@ -201,8 +267,8 @@ impl<'de> Visitor<'de> for Walk<'_, '_> {
             self.tally.add(PER_MESSAGE);
         }
         match (media, found.low_detail) {
-            (true, true) => self.tally.add(MEDIA_LOW_DETAIL),
-            (true, false) => self.tally.add(MEDIA),
+            (true, true) => self.tally.media(MEDIA_LOW_DETAIL),
+            (true, false) => self.tally.media(MEDIA),
             (false, _) => {}
         }
         Ok(found)

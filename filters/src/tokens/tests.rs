@@ -155,6 +155,111 @@ mod tempfile {
     }
 }
 
+/// A folder with a tokenizer of words, and these files beside it.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new(name: &str, files: &[(&str, &str)]) -> Self {
+        let folder = std::env::temp_dir().join(format!("outrigger-{}-{name}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        let word = |id: u64, special: bool, content: &str| {
+            json!({"id": id, "content": content, "single_word": false, "lstrip": false, "rstrip": false,
+                   "normalized": false, "special": special})
+        };
+        let tokenizer = json!({
+            "version": "1.0", "truncation": null, "padding": null, "normalizer": null, "decoder": null,
+            "added_tokens": [word(3, true, "<s>"), word(4, true, "<end>"), word(5, false, "<user>")],
+            "pre_tokenizer": {"type": "Whitespace"},
+            "post_processor": {"type": "TemplateProcessing", "pair": [],
+                "single": [{"SpecialToken": {"id": "<s>", "type_id": 0}}, {"Sequence": {"id": "A", "type_id": 0}}],
+                "special_tokens": {"<s>": {"id": "<s>", "ids": [3], "tokens": ["<s>"]}}},
+            "model": {"type": "WordLevel", "vocab": {"[UNK]": 0, "hello": 1, "world": 2, "<s>": 3, "<end>": 4, "<user>": 5}, "unk_token": "[UNK]"},
+        });
+        std::fs::write(folder.join("tokenizer.json"), tokenizer.to_string()).unwrap();
+        files.iter().for_each(|(name, content)| std::fs::write(folder.join(name), content).unwrap());
+        Folder(folder)
+    }
+
+    fn tokenizers(&self, template: Option<&str>) -> Result<Tokenizers, Error> {
+        let (file, chat_template) = (self.0.join("tokenizer.json"), template.map(|name| self.0.join(name)));
+        Tokenizers::new(&[Config { models: Models::all(), file, chat_template }])
+    }
+
+    fn count(&self, route: Route, body: &serde_json::Value) -> u64 {
+        self.tokenizers(None).unwrap().prompt(&ask(route, body))
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+const TEMPLATE: &str = "{{ bos_token }}{% for m in messages %}{% if m.role != 'user' %}{{ raise_exception('users only') }}{% endif %}<user>{{ m.content }}{{ eos_token }}{% endfor %}";
+
+fn said(role: &str, content: serde_json::Value) -> serde_json::Value {
+    json!({"messages": [{"role": role, "content": content}]})
+}
+
+#[test]
+fn a_chat_is_counted_as_its_models_template_writes_it() {
+    let tokens = r#""bos_token": {"content": "<s>"}, "eos_token": "<end>""#;
+    let config = format!("{{{tokens}, \"chat_template\": \"{TEMPLATE}\"}}");
+    let named = format!("{{{tokens}, \"chat_template\": [{{\"name\": \"default\", \"template\": \"{TEMPLATE}\"}}]}}");
+    let bare = format!("{{{tokens}}}");
+    for (name, files) in [
+        ("config", vec![("tokenizer_config.json", config.as_str())]),
+        ("named", vec![("tokenizer_config.json", named.as_str())]),
+        ("jinja", vec![("tokenizer_config.json", bare.as_str()), ("chat_template.jinja", TEMPLATE)]),
+    ] {
+        let folder = Folder::new(name, &files);
+        let hello = said("user", json!("hello world"));
+        assert_eq!(folder.count(Route::ChatCompletions, &hello), 5, "{name}: <s> <user> hello world <end>");
+        let part = json!({"type": "image_url", "image_url": {"url": "data:", "detail": "low"}});
+        let image = said("user", json!([{"type": "text", "text": "hello"}, part]));
+        assert_eq!(folder.count(Route::ChatCompletions, &image), 4 + 85, "{name}: its image is a flat estimate");
+    }
+}
+
+#[test]
+fn a_prompt_that_a_template_does_not_take_is_counted_without() {
+    let folder = Folder::new("refusing", &[("chat_template.jinja", TEMPLATE)]);
+    let refused = said("system", json!("hello world"));
+    assert_eq!(folder.count(Route::ChatCompletions, &refused), PER_ONE_MESSAGE + 2);
+    assert_eq!(folder.count(Route::ChatCompletions, &json!({"messages": 5})), 0, "there is nothing to render");
+}
+
+#[test]
+fn each_text_has_the_tokens_that_its_tokenizer_puts_around_it() {
+    let folder = Folder::new("around", &[]);
+    assert_eq!(folder.count(Route::Completions, &json!({"prompt": "hello world"})), 3);
+    assert_eq!(folder.count(Route::Embeddings, &json!({"input": ["hello", "hello world"]})), 5);
+    assert_eq!(folder.count(Route::Completions, &json!({"prompt": [1, 2]})), 2, "tokens are what they are");
+}
+
+#[test]
+fn a_template_that_the_settings_name_must_be_one() {
+    let folder = Folder::new(
+        "named-template",
+        &[("good", TEMPLATE), ("bad", "{% for %}"), ("chat_template.jinja", "{% for %}")],
+    );
+    assert!(folder.tokenizers(Some("good")).is_ok());
+    assert!(folder.tokenizers(None).is_ok(), "one that was only found is passed over");
+    for name in ["bad", "missing"] {
+        let error = folder.tokenizers(Some(name)).err().unwrap().to_string();
+        assert!(error.contains("chat_template") && error.contains(name), "{error}");
+    }
+}
+
+#[test]
+fn a_long_chat_is_counted_up_to_a_bound_and_the_rest_is_like_it() {
+    let folder = Folder::new("long", &[("chat_template.jinja", TEMPLATE)]);
+    let text = "hello world ".repeat(40_000);
+    let counted = folder.count(Route::ChatCompletions, &said("user", json!(text)));
+    assert!(counted.abs_diff(80_000) < 100, "{counted} for 80000 words");
+}
+
 #[tokio::test]
 async fn a_models_own_tokenizer_counts_for_it_and_for_no_other() {
     let (config, _file) = word_level();
@@ -198,7 +303,7 @@ fn what_is_beyond_the_bound_is_taken_to_be_like_the_rest() {
     assert!(count(Route::Completions, &hidden) > text.len() as u64 / 4, "a cheap beginning hides no more than this");
 }
 
-fn body() -> impl Strategy<Value = serde_json::Value> {
+pub fn body() -> impl Strategy<Value = serde_json::Value> {
     let key = prop_oneof![
         Just("messages"),
         Just("content"),

@@ -159,6 +159,118 @@ fn a_tool_that_is_called_usage_is_none() {
     assert_eq!(whole(Route::Responses, &[endless.as_bytes()]).usage().unwrap().input, Some(1));
 }
 
+/// A tokenizer by bytes, of a few tokens: `ab`, ` ab`, and two ends of lines in one.
+struct File(std::path::PathBuf);
+
+impl File {
+    fn new(name: &str) -> Self {
+        let path = std::env::temp_dir().join(format!("outrigger-{}-{name}.json", std::process::id()));
+        let bytes = serde_json::json!({"type": "ByteLevel", "add_prefix_space": false, "trim_offsets": false, "use_regex": true});
+        let tokenizer = serde_json::json!({
+            "version": "1.0", "truncation": null, "padding": null, "normalizer": null, "added_tokens": [],
+            "post_processor": null, "pre_tokenizer": bytes, "decoder": bytes,
+            "model": {"type": "BPE", "vocab": {"a": 0, "b": 1, "Ġ": 2, "Ċ": 3, "ab": 4, "Ġab": 5, "ĊĊ": 6},
+                      "merges": ["a b", "Ġ ab", "Ċ Ċ"]},
+        });
+        std::fs::write(&path, tokenizer.to_string()).unwrap();
+        File(path)
+    }
+
+    fn tokenizers(&self) -> Arc<Tokenizers> {
+        let config = serde_json::json!({"models": ["*"], "file": self.0});
+        Arc::new(Tokenizers::new(&[serde_json::from_value(config).unwrap()]).unwrap())
+    }
+
+    fn tally(&self, route: Route, stream: bool, limit: u64) -> Tally {
+        let body = serde_json::json!({"model": "m", "stream": stream, "max_tokens": limit}).to_string();
+        let (tenant, headers) = (crate::Tenant::anonymous(), http::HeaderMap::new());
+        let sharing = crate::ask::Sharing::Allowed;
+        let ask = Ask::read(route, tenant, route.path().to_owned(), headers, body.into(), sharing).unwrap();
+        Tally::of(&ask, self.tokenizers())
+    }
+
+    /// What is counted of a chat's stream: these texts, and why it ended, if it did.
+    fn streamed(&self, texts: &[&str], finish: Option<&str>, limit: u64) -> Tally {
+        let (mut tally, mut splitter, mut split) =
+            (self.tally(Route::ChatCompletions, true, limit), Splitter::default(), Vec::new());
+        let deltas = texts.iter().map(|text| (serde_json::json!({"content": text}), None));
+        let first = (serde_json::json!({"role": "assistant", "content": null}), None);
+        let last = finish.map(|finish| (serde_json::json!({}), Some(finish)));
+        for (delta, finish) in [first].into_iter().chain(deltas).chain(last) {
+            let chunk = serde_json::json!({"choices": [{"index": 0, "delta": delta, "finish_reason": finish}]});
+            splitter.push(Bytes::from(format!("data: {chunk}\n\n")), &mut split);
+        }
+        split.iter().for_each(|event| tally.event(event));
+        tally
+    }
+
+    fn whole(&self, route: Route, body: &serde_json::Value, limit: u64) -> u64 {
+        let mut tally = self.tally(route, false, limit);
+        tally.event(&Event { bytes: Bytes::from(body.to_string()), kind: Kind::Bytes });
+        tally.output_so_far()
+    }
+}
+
+impl Drop for File {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.0);
+    }
+}
+
+#[test]
+fn the_token_that_ends_a_turn_is_counted_and_an_abandoned_answer_has_none() {
+    let file = File::new("ends");
+    let count = |finish| file.streamed(&["ab", " ab", "\n"], finish, 100).output_so_far();
+    assert_eq!((count(None), count(Some("stop"))), (3, 4));
+    assert_eq!((count(Some("tool_calls")), count(Some("content_filter"))), (4, 3));
+    let body =
+        |finish: &str| serde_json::json!({"choices": [{"message": {"content": "ab ab\n"}, "finish_reason": finish}]});
+    assert_eq!(file.whole(Route::ChatCompletions, &body("stop"), 100), 4);
+    assert_eq!(file.whole(Route::ChatCompletions, &body("content_filter"), 100), 3);
+    let body = serde_json::json!({"content": [{"type": "text", "text": "ab ab"}], "stop_reason": "end_turn"});
+    assert_eq!(file.whole(Route::Messages, &body, 100), 3);
+    let item = serde_json::json!({"type": "message", "status": "completed", "content": [{"type": "output_text", "text": "ab ab"}]});
+    let body = serde_json::json!({"status": "completed", "output": [item]});
+    assert_eq!(file.whole(Route::Responses, &body, 100), 3, "it ended once");
+}
+
+#[test]
+fn events_end_with_tokens_wherever_the_text_would_have_others() {
+    let file = File::new("events");
+    assert_eq!(
+        file.streamed(&["ab", "\n", "\n", "ab"], None, 100).output_so_far(),
+        4,
+        "two ends of lines, made one by one"
+    );
+    assert_eq!(file.streamed(&["ab\n\nab", " ab ab"], None, 100).output_so_far(), 5, "several tokens in one event");
+    let letters: Vec<_> = "ab ".repeat(40).chars().map(String::from).collect();
+    let letters: Vec<_> = letters.iter().map(String::as_str).collect();
+    let counted = file.streamed(&letters, None, 1000).output_so_far();
+    assert_eq!(counted, 41, "a backend that sends letters made no token of each");
+}
+
+#[test]
+fn what_was_cut_off_at_the_limit_has_all_its_tokens() {
+    let file = File::new("limits");
+    let count = |limit| file.streamed(&["ab", " ab"], Some("length"), limit).output_so_far();
+    assert_eq!(count(4), 4, "two of them were half a character");
+    assert_eq!(count(1000), 2, "here it was the context that ended");
+    let choice = serde_json::json!({"message": {"content": "ab"}, "finish_reason": "length"});
+    let body = serde_json::json!({"choices": [choice, choice]});
+    assert_eq!(file.whole(Route::ChatCompletions, &body, 3), 6, "each of them");
+    assert_eq!(file.streamed(&["ab"], None, 3).output_so_far(), 1, "who left before the end had what went by");
+}
+
+#[tokio::test]
+async fn a_long_answer_is_kept_up_to_a_bound_and_the_rest_is_like_it() {
+    let file = File::new("bound");
+    let text = " ab ab ab ab".repeat(10);
+    let tally = file.streamed(&vec![text.as_str(); 1000], None, 1 << 20);
+    let counted = tally.count_output().await;
+    assert!(counted.abs_diff(40_000) < 400, "{counted} for 40000 tokens");
+    assert_eq!(counted, tally.output_so_far(), "the same on another thread");
+}
+
 /// Cuts a text at these places.
 fn cut<'text>(text: &'text str, cuts: &[usize]) -> Vec<&'text [u8]> {
     let mut cuts: Vec<_> = cuts.iter().map(|cut| cut % (text.len() + 1)).collect();

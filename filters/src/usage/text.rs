@@ -1,4 +1,10 @@
 //! The texts of an answer, told from the JSON around them without a parse of the whole.
+//!
+//! Where only OpenAI's encodings are known, a short event of a stream counts as the one token that it is, and longer
+//! texts are estimated. Where the model's own tokenizer is known the texts are kept, up to a bound, and are
+//! tokenised when somebody asks: most backends say what an answer took, and then nobody does.
+
+mod kept;
 
 use std::sync::Arc;
 
@@ -6,6 +12,7 @@ use memchr::{memchr, memchr2};
 
 use crate::Route;
 use crate::tokens::Tokenizers;
+use kept::{Ending, Kept};
 
 /// Pieces of a stream up to this length are one token: that is what backends send.
 const ONE_TOKEN_BYTES: usize = 16;
@@ -14,6 +21,7 @@ const SAMPLE_BYTES: usize = 4096;
 /// Longer than any key that we look for.
 const KEY_BYTES: usize = 24;
 
+#[derive(Clone)]
 pub struct Texts {
     route: Route,
     tokenizers: Arc<Tokenizers>,
@@ -33,6 +41,8 @@ pub struct Texts {
     /// Texts of a body that is no stream: tokenised only if somebody asks.
     sample: Vec<u8>,
     sampled_from: u64,
+    /// What there is to tokenise with the model's own vocabulary, where that is known.
+    kept: Option<Kept>,
 }
 
 /// Where in the JSON we are.
@@ -45,12 +55,15 @@ enum State {
     AfterColon,
     /// In a text of the answer.
     Text,
+    /// In the word that says why the answer ended.
+    Ending,
     /// In a string that nobody asks for.
     Skipped,
 }
 
 impl Texts {
     pub fn new(route: Route, tokenizers: Arc<Tokenizers>, model: Option<&str>) -> Self {
+        let kept = tokenizers.own(model).map(Kept::new);
         Texts {
             route,
             tokenizers,
@@ -65,6 +78,15 @@ impl Texts {
             tokens: 0,
             sample: Vec::new(),
             sampled_from: 0,
+            kept,
+        }
+    }
+
+    /// An answer that ended at this many tokens, which the client had set, has them all: some of the last may be
+    /// half a character that the backend kept to itself.
+    pub fn limit(&mut self, most: Option<u64>) {
+        if let Some(kept) = &mut self.kept {
+            kept.limit = most;
         }
     }
 
@@ -92,7 +114,7 @@ impl Texts {
                     None => &[],
                 },
                 State::AfterWord | State::AfterColon => self.punctuation(bytes),
-                State::Word | State::Text | State::Skipped => self.string(bytes),
+                State::Word | State::Text | State::Ending | State::Skipped => self.string(bytes),
             };
         }
     }
@@ -103,6 +125,10 @@ impl Texts {
             (b' ' | b'\n' | b'\r' | b'\t', state) => state,
             (b':', State::AfterWord) => State::AfterColon,
             (b'"', State::AfterColon) if self.is_text() => State::Text,
+            (b'"', State::AfterColon) if self.is_ending() => {
+                self.key.clear();
+                State::Ending
+            }
             (b'"', State::AfterColon) => State::Skipped,
             _ => State::Between,
         };
@@ -131,7 +157,11 @@ impl Texts {
 
     fn keep(&mut self, bytes: &[u8]) {
         let (kept, cap) = match self.state {
-            State::Word => (&mut self.key, KEY_BYTES),
+            State::Word | State::Ending => (&mut self.key, KEY_BYTES),
+            State::Text if self.kept.is_some() => {
+                self.kept.iter_mut().for_each(|kept| kept.text(bytes));
+                return;
+            }
             State::Text => {
                 self.text_bytes += bytes.len();
                 (&mut self.text, SAMPLE_BYTES)
@@ -146,7 +176,16 @@ impl Texts {
         self.state = match self.state {
             State::Word => State::AfterWord,
             State::Text => {
-                self.count();
+                match &mut self.kept {
+                    Some(kept) => kept.end_of_text(),
+                    None => self.count(),
+                }
+                State::Between
+            }
+            State::Ending => {
+                if let (Some(kept), Some(ending)) = (&mut self.kept, Ending::read(&self.key)) {
+                    kept.ended(ending, self.route);
+                }
                 State::Between
             }
             _ => State::Between,
@@ -171,11 +210,21 @@ impl Texts {
         self.text.clear();
     }
 
+    /// Milliseconds of work for a long text of which the model's own tokenizer is known: see [`Texts::is_long`].
     pub fn tokens(&self) -> u64 {
+        if let Some(kept) = &self.kept {
+            let count = |text: &str| self.tokenizers.text(self.model.as_deref(), text);
+            return kept.tokens(self.streamed, count);
+        }
         match self.sampled_from {
             0 => self.tokens,
             bytes => self.tokens + self.estimate(&self.sample, bytes),
         }
+    }
+
+    /// Whether to count it is more than a worker should be held for.
+    pub fn is_long(&self) -> bool {
+        self.kept.as_ref().is_some_and(Kept::is_long)
     }
 
     /// The tokens of so many bytes of which these are the first.
@@ -188,7 +237,10 @@ impl Texts {
     /// Whether the key read last has a text of the answer for its value.
     fn is_text(&mut self) -> bool {
         let key = self.key.as_slice();
+        // What a call of a tool is named was written by the model, too.
+        let named = key == b"name" && self.kept.is_some();
         match self.route {
+            Route::ChatCompletions | Route::Messages if named => true,
             Route::ChatCompletions => match key {
                 b"content" | b"arguments" | b"refusal" => true,
                 b"reasoning_content" => *self.reasoning.get_or_insert(b"reasoning_content") == key,
@@ -202,6 +254,19 @@ impl Texts {
             Route::Responses => matches!(key, b"text" | b"arguments" | b"refusal"),
             Route::Embeddings => false,
         }
+    }
+}
+
+impl Texts {
+    /// Whether the key read last has for its value why the answer ended.
+    fn is_ending(&self) -> bool {
+        let key = match self.route {
+            Route::ChatCompletions | Route::Completions => b"finish_reason".as_slice(),
+            Route::Messages => b"stop_reason",
+            Route::Responses => b"status",
+            Route::Embeddings => return false,
+        };
+        self.kept.is_some() && self.key == key
     }
 }
 
