@@ -14,6 +14,7 @@ mod halves;
 mod heavy;
 mod kinds;
 mod manner;
+mod pairing;
 mod sampler;
 mod spread;
 
@@ -24,7 +25,7 @@ use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use beginnings::{Reader, Sample, Seen};
-use books::Books;
+use books::{Books, Copied};
 pub use config::{CheaperModel, Config};
 use finding::Finding;
 use halves::Halves;
@@ -85,7 +86,7 @@ struct Counted {
 
 /// What a report is made of.
 struct Seeing<'a> {
-    books: Vec<Books>,
+    books: Vec<Copied>,
     sample: Option<Seen>,
     reprice: Reprice<'a>,
     cache: Cache,
@@ -124,7 +125,7 @@ impl Advice {
             "calls": seeing.books.iter().map(|half| half.calls).sum::<u64>(),
             "cost_usd": seeing.books.iter().map(|half| half.cost).sum::<Money>().usd(),
             "sample": seeing.sample.as_ref().map(|seen| json!({ "read": seen.read, "dropped": seen.dropped })),
-            "overlooked_prompts_cost_at_most_usd": seeing.overlooked().usd(),
+            "overlooked_prompts_cost_at_most_usd": seeing.books.iter().map(|half| half.overlooked).sum::<Money>().usd(),
             "left_off": found.len().saturating_sub(MOST_TOLD),
             "note": "Two recommendations may speak of the same money: their savings do not add up.",
             "recommendations": told.collect::<Vec<_>>(),
@@ -174,17 +175,10 @@ impl Desk {
     }
 
     /// A copy, so that nobody waits while it is read, and how much time it speaks of.
-    fn books(&self, now: Instant) -> (Vec<Books>, Duration) {
+    fn books(&self, now: Instant) -> (Vec<Copied>, Duration) {
         let mut counted = self.counted.lock().unwrap_or_else(PoisonError::into_inner);
         counted.books.at(now);
-        (counted.books.both().cloned().collect(), counted.books.covers(now))
-    }
-}
-
-impl Seeing<'_> {
-    /// A prompt that is not told apart may have cost so much at most.
-    fn overlooked(&self) -> Money {
-        self.books.iter().map(|half| Money::from_nanos(half.prompts.overlooked())).sum()
+        (counted.books.both().map(Books::copy).collect(), counted.books.covers(now))
     }
 }
 

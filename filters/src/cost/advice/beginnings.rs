@@ -3,6 +3,9 @@
 //! Only a thread of its own ever reads a body for this. It rests nine times as long as it worked, so that it takes a
 //! tenth of a core at most, whatever clients send; what it has no time for is dropped, counted, and taken to be like
 //! the rest.
+//!
+//! Where few of many calls are taken, two that begin alike seem to be further apart than they are, so that fewer seem
+//! to come in time for what a backend keeps: then the saving is told too low, never too high.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
@@ -13,9 +16,10 @@ use tokio::time::Instant;
 
 use super::Spent;
 use super::beginning::Beginning;
-use super::books::{Sum, named};
+use super::books::Sum;
 use super::halves::Halves;
 use super::heavy::Heavy;
+use super::pairing::named;
 use crate::tokens::Tokenizers;
 use crate::usage::Tokens;
 use crate::{Ask, Route, Tenant};
@@ -73,10 +77,9 @@ impl Sum for Alike {
 }
 
 /// Half a window.
-#[derive(Clone)]
-pub struct Half {
-    pub alike: Heavy<[u8; 32], Alike>,
-    pub read: u64,
+struct Half {
+    alike: Heavy<[u8; 32], Alike>,
+    read: u64,
 }
 
 /// What was found in the sample, and what waits to be read.
@@ -89,7 +92,7 @@ pub struct Beginnings {
 
 /// The sample at a glance.
 pub struct Seen {
-    pub halves: Vec<Half>,
+    pub halves: Vec<Vec<([u8; 32], Alike)>>,
     pub read: u64,
     pub dropped: u64,
 }
@@ -172,10 +175,13 @@ impl Beginnings {
     fn seen(&self, at: Instant) -> Seen {
         let mut halves = self.halves.lock().unwrap_or_else(PoisonError::into_inner);
         halves.at(at);
-        let halves: Vec<Half> = halves.both().cloned().collect();
         let mut dropped = self.dropped.lock().unwrap_or_else(PoisonError::into_inner);
         dropped.at(at);
-        Seen { read: halves.iter().map(|half| half.read).sum(), halves, dropped: dropped.both().sum() }
+        Seen {
+            halves: halves.both().map(|half| half.alike.copy()).collect(),
+            read: halves.both().map(|half| half.read).sum(),
+            dropped: dropped.both().sum(),
+        }
     }
 }
 
@@ -220,7 +226,7 @@ mod tests {
 
     fn only(beginnings: &Beginnings) -> Alike {
         let seen = beginnings.seen(Instant::now());
-        seen.halves.iter().flat_map(|half| half.alike.iter()).map(|(_, alike)| alike.clone()).next().unwrap()
+        seen.halves.into_iter().flatten().map(|(_, alike)| alike).next().unwrap()
     }
 
     #[tokio::test(start_paused = true)]
@@ -245,7 +251,7 @@ mod tests {
             beginnings.read(&sample(&format!("{number} {}", "x".repeat(1_100)), Tokens::default()));
         }
         let seen = beginnings.seen(Instant::now());
-        assert_eq!((seen.halves[0].alike.iter().count(), seen.read), (MOST, 20_000));
+        assert_eq!((seen.halves[0].len(), seen.read), (MOST, 20_000));
     }
 
     #[tokio::test(start_paused = true)]

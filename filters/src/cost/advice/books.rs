@@ -1,15 +1,15 @@
 //! What is written down of every call: whose and what it was, in bounded room, and in exact sums of money.
 
 use std::collections::HashMap;
-use std::hash::{BuildHasher, Hash, Hasher, RandomState};
-use std::sync::{Arc, LazyLock};
+use std::hash::Hash;
+use std::sync::Arc;
 
 use tokio::time::Instant;
-use twox_hash::XxHash3_128;
 
 use super::Spent;
 use super::heavy::Heavy;
 use super::manner::Manner;
+use super::pairing::{Pairing, named};
 use super::spread::{Shares, Sizes};
 use crate::ask::Print;
 use crate::money::Money;
@@ -21,37 +21,9 @@ pub const MOST_PROMPTS: usize = 2_000;
 pub const MOST_PAIRS: usize = 1_000;
 pub const MOST_WASTED: usize = 200;
 
-/// A longer name is nobody's model.
-const LONGEST_NAME: usize = 128;
-const OTHER: &str = "_OTHER";
-
 /// A call as short as this asks for little.
 const SHORT_INPUT: u64 = 2_000;
 const SHORT_OUTPUT: u64 = 64;
-
-/// Stands for a tenant or a backend, and a model.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Pairing(u128);
-
-/// Another in each process, so that nobody can prepare names that are taken for each other.
-static SEED: LazyLock<u64> = LazyLock::new(|| RandomState::new().build_hasher().finish());
-
-impl Pairing {
-    /// Of a name of any length, and a model's of at most [`LONGEST_NAME`].
-    fn of(whose: &[u8], model: &str) -> Self {
-        let whose = XxHash3_128::oneshot_with_seed(*SEED, whose).to_le_bytes();
-        let mut bytes = [0; 16 + LONGEST_NAME];
-        let end = whose.len() + model.len().min(LONGEST_NAME);
-        bytes[..whose.len()].copy_from_slice(&whose);
-        bytes[whose.len()..end].copy_from_slice(&model.as_bytes()[..end - whose.len()]);
-        Pairing(XxHash3_128::oneshot_with_seed(*SEED, &bytes[..end]))
-    }
-}
-
-/// The name that a model goes by here.
-pub fn named(model: &str) -> &str {
-    if model.len() <= LONGEST_NAME { model } else { OTHER }
-}
 
 /// A tenant's calls of a model.
 #[derive(Clone)]
@@ -113,13 +85,23 @@ pub trait Sum: Clone {
 }
 
 /// Half a window.
-#[derive(Clone)]
 pub struct Books {
-    pub pairs: Heavy<Pairing, Pair>,
-    pub prompts: Heavy<Print, Prompt>,
-    pub wasted: Heavy<Pairing, Wasted>,
+    pairs: Heavy<Pairing, Pair>,
+    prompts: Heavy<Print, Prompt>,
+    wasted: Heavy<Pairing, Wasted>,
+    calls: u64,
+    cost: Money,
+}
+
+/// The books as they were at one moment.
+pub struct Copied {
+    pub pairs: Vec<(Pairing, Pair)>,
+    pub prompts: Vec<(Print, Prompt)>,
+    pub wasted: Vec<(Pairing, Wasted)>,
     pub calls: u64,
     pub cost: Money,
+    /// What a prompt that is not told apart may have cost at most.
+    pub overlooked: Money,
 }
 
 impl Books {
@@ -130,6 +112,17 @@ impl Books {
             wasted: Heavy::new(MOST_WASTED),
             calls: 0,
             cost: Money::ZERO,
+        }
+    }
+
+    pub fn copy(&self) -> Copied {
+        Copied {
+            pairs: self.pairs.copy(),
+            prompts: self.prompts.copy(),
+            wasted: self.wasted.copy(),
+            calls: self.calls,
+            cost: self.cost,
+            overlooked: Money::from_nanos(self.prompts.overlooked()),
         }
     }
 
@@ -270,13 +263,13 @@ fn plus(sum: &mut Tokens, more: &Tokens) {
 }
 
 /// Both halves as one.
-pub fn merged<'books, K, V>(halves: impl IntoIterator<Item = &'books Heavy<K, V>>) -> HashMap<K, V>
+pub fn merged<'copied, K, V>(halves: impl IntoIterator<Item = &'copied Vec<(K, V)>>) -> HashMap<K, V>
 where
-    K: Copy + Eq + Hash + 'books,
-    V: Sum + 'books,
+    K: Copy + Eq + Hash + 'copied,
+    V: Sum + 'copied,
 {
     let mut all: HashMap<K, V> = HashMap::new();
-    for (key, value) in halves.into_iter().flat_map(Heavy::iter) {
+    for (key, value) in halves.into_iter().flatten() {
         all.entry(*key).and_modify(|sum| sum.add(value)).or_insert_with(|| value.clone());
     }
     all

@@ -7,29 +7,48 @@
 //! that the paper speaks of already taken off.
 
 use std::collections::HashMap;
-use std::hash::Hash;
+use std::hash::{BuildHasherDefault, Hash, Hasher};
 
+/// Its keys must be hashes already, so that their bits are as good as random.
 pub struct Heavy<K, V> {
     most: usize,
-    slots: Vec<Slot<K, V>>,
-    /// Numbers of slots, the lightest first: a binary heap.
-    heap: Vec<usize>,
-    numbers: HashMap<K, usize>,
+    slots: Vec<(K, V)>,
+    /// A binary heap, the lightest first: apart from the slots, so that it is small enough to be near.
+    heap: Vec<Weighed>,
+    /// Where the number of each slot stands in the heap.
+    places: Vec<usize>,
+    numbers: HashMap<K, usize, BuildHasherDefault<Prehashed>>,
 }
 
-#[derive(Clone)]
-struct Slot<K, V> {
-    key: K,
+#[derive(Clone, Copy)]
+struct Weighed {
     /// At least what fell on the key.
     weight: u64,
-    /// Where its number stands in the heap.
-    place: usize,
-    value: V,
+    number: usize,
+}
+
+/// Takes a key as it is.
+#[derive(Clone, Copy, Default)]
+struct Prehashed(u64);
+
+impl Hasher for Prehashed {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        bytes.iter().for_each(|byte| self.0 = self.0.rotate_left(8) ^ u64::from(*byte));
+    }
+
+    fn write_u64(&mut self, hash: u64) {
+        self.0 ^= hash;
+    }
 }
 
 impl<K: Copy + Eq + Hash, V> Heavy<K, V> {
     pub fn new(most: usize) -> Self {
-        Heavy { most: most.max(1), slots: Vec::new(), heap: Vec::new(), numbers: HashMap::new() }
+        let (slots, heap, places, numbers) = (Vec::new(), Vec::new(), Vec::new(), HashMap::default());
+        Heavy { most: most.max(1), slots, heap, places, numbers }
     }
 
     /// Lets a weight fall on a key. What is noted beside it begins anew where the key was not here.
@@ -39,74 +58,67 @@ impl<K: Copy + Eq + Hash, V> Heavy<K, V> {
             None if self.slots.len() < self.most => self.enter(key, fresh()),
             None => self.replace_lightest(key, fresh()),
         };
-        let slot = &mut self.slots[number];
-        slot.weight = slot.weight.saturating_add(weight);
-        let place = slot.place;
+        let place = self.places[number];
+        self.heap[place].weight = self.heap[place].weight.saturating_add(weight);
         self.sink(place);
-        &mut self.slots[number].value
+        &mut self.slots[number].1
     }
 
     fn enter(&mut self, key: K, value: V) -> usize {
         let (number, place) = (self.slots.len(), self.heap.len());
-        self.slots.push(Slot { key, weight: 0, place, value });
-        self.heap.push(number);
+        self.slots.push((key, value));
+        self.heap.push(Weighed { weight: 0, number });
+        self.places.push(place);
         self.numbers.insert(key, number);
         self.rise(place);
         number
     }
 
     fn replace_lightest(&mut self, key: K, value: V) -> usize {
-        let number = self.heap[0];
-        let slot = &mut self.slots[number];
-        self.numbers.remove(&slot.key);
-        (slot.key, slot.value) = (key, value);
+        let number = self.heap[0].number;
+        self.numbers.remove(&self.slots[number].0);
+        self.slots[number] = (key, value);
         self.numbers.insert(key, number);
         number
     }
 
-    fn weight_at(&self, place: usize) -> u64 {
-        self.slots[self.heap[place]].weight
-    }
-
-    fn swap(&mut self, left: usize, right: usize) {
-        self.heap.swap(left, right);
-        self.slots[self.heap[left]].place = left;
-        self.slots[self.heap[right]].place = right;
+    fn put(&mut self, weighed: Weighed, place: usize) {
+        self.heap[place] = weighed;
+        self.places[weighed.number] = place;
     }
 
     fn rise(&mut self, mut place: usize) {
-        while place > 0 && self.weight_at(place) < self.weight_at((place - 1) / 2) {
-            self.swap(place, (place - 1) / 2);
+        let rising = self.heap[place];
+        while place > 0 && rising.weight < self.heap[(place - 1) / 2].weight {
+            self.put(self.heap[(place - 1) / 2], place);
             place = (place - 1) / 2;
         }
+        self.put(rising, place);
     }
 
     fn sink(&mut self, mut place: usize) {
+        let sinking = self.heap[place];
         loop {
             let below = [2 * place + 1, 2 * place + 2].into_iter().filter(|below| *below < self.heap.len());
-            let Some(lightest) = below.min_by_key(|below| self.weight_at(*below)) else { return };
-            if self.weight_at(place) <= self.weight_at(lightest) {
-                return;
-            }
-            self.swap(place, lightest);
+            let lightest = below.min_by_key(|below| self.heap[*below].weight);
+            let Some(lightest) = lightest.filter(|below| self.heap[*below].weight < sinking.weight) else { break };
+            self.put(self.heap[lightest], place);
             place = lightest;
         }
-    }
-
-    pub fn iter(&self) -> impl Iterator<Item = (&K, &V)> {
-        self.slots.iter().map(|slot| (&slot.key, &slot.value))
+        self.put(sinking, place);
     }
 
     /// What a key that is not here may weigh at most.
     pub fn overlooked(&self) -> u64 {
-        if self.slots.len() < self.most { 0 } else { self.weight_at(0) }
+        let lightest = self.heap.first().filter(|_| self.slots.len() >= self.most);
+        lightest.map_or(0, |lightest| lightest.weight)
     }
 }
 
-/// A copy to be read at leisure, while the first goes on.
-impl<K: Copy, V: Clone> Clone for Heavy<K, V> {
-    fn clone(&self) -> Self {
-        Heavy { most: self.most, slots: self.slots.clone(), heap: self.heap.clone(), numbers: HashMap::new() }
+impl<K: Copy, V: Clone> Heavy<K, V> {
+    /// What is noted now, to be read at leisure.
+    pub fn copy(&self) -> Vec<(K, V)> {
+        self.slots.clone()
     }
 }
 
@@ -116,8 +128,8 @@ mod tests {
 
     use super::*;
 
-    fn noted(heavy: &Heavy<u32, u64>, key: u32) -> Option<u64> {
-        heavy.iter().find(|(other, _)| **other == key).map(|(_, value)| *value)
+    fn noted(heavy: &Heavy<u64, u64>, key: u64) -> Option<u64> {
+        heavy.copy().into_iter().find(|(other, _)| *other == key).map(|(_, value)| value)
     }
 
     #[test]
@@ -143,15 +155,15 @@ mod tests {
     proptest! {
         #[test]
         fn heavy_keys_are_here_and_nothing_is_ever_claimed_too_much(
-            noted in prop::collection::vec((0u32..60, 0u64..1_000), 0..600), most in 1usize..20,
+            noted in prop::collection::vec((0u64..60, 0u64..1_000), 0..600), most in 1usize..20,
         ) {
-            let (mut heavy, mut truth) = (Heavy::new(most), HashMap::<u32, u64>::new());
+            let (mut heavy, mut truth) = (Heavy::new(most), HashMap::<u64, u64>::new());
             for (key, weight) in noted {
                 *heavy.add(key, weight, || 0) += weight;
                 *truth.entry(key).or_default() += weight;
             }
             let all: u64 = truth.values().sum();
-            let here: HashMap<u32, u64> = heavy.iter().map(|(key, value)| (*key, *value)).collect();
+            let here: HashMap<u64, u64> = heavy.copy().into_iter().collect();
             prop_assert!(here.len() <= most);
             for (key, weight) in &truth {
                 prop_assert!(here.get(key).is_none_or(|claimed| claimed <= weight));

@@ -30,7 +30,7 @@ pub fn find(seeing: &Seeing<'_>) -> Vec<Finding> {
     // What was dropped unread is taken to be like what was read.
     let scale = (sample.read + sample.dropped) as f64 / sample.read.max(1) as f64;
     let mut groups: HashMap<(Tenant, String), Group> = HashMap::new();
-    for alike in merged(sample.halves.iter().map(|half| &half.alike)).values() {
+    for alike in merged(&sample.halves).values() {
         let Some(saving) = saving(seeing.reprice, alike, scale) else { continue };
         let group = groups.entry((alike.tenant, alike.model.to_string())).or_default();
         group.beginnings += 1;
