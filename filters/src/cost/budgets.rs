@@ -9,8 +9,8 @@
 //! - With Redis all sidecars share the accounts: one script and one round trip for all hard budgets of a call (see
 //!   [`shared`]). What was spent is told within 50 ms, until when Redis still holds what was reserved for it: nothing
 //!   is free twice.
-//! - Without its Redis each sidecar has a share of what was left ([`account::State::fits_alone`]), and tells what it
-//!   has spent when Redis is back (see [`step`]).
+//! - Without its Redis each sidecar has a share of what was left (see [`together`]), and tells what it has spent when
+//!   Redis is back (see [`step`]).
 //!
 //! A call belongs to the period in which it began, also when it ends in the next. The clock that says so is each
 //! sidecar's own: where they differ, for that long some count for the old period and some for the new.
@@ -27,6 +27,7 @@ mod reservation;
 mod rule;
 mod shared;
 mod step;
+mod together;
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
@@ -45,14 +46,13 @@ pub use shared::Sharing;
 
 use crate::Tenant;
 use crate::money::Money;
-use crate::store::Unanswered;
 use crate::tenants::Names;
-use account::{Account, Key, Known, Lease, State, Word};
+use account::{Account, Key, Lease, State};
 use accounts::Accounts;
 use meters::Meters;
 use period::Calendar;
 use rule::Rule;
-use shared::{Answer, Remote};
+use shared::Remote;
 
 /// What this sidecar has spent before this process began, from its ledger: at one time, or in all of a period.
 #[derive(Clone, Debug)]
@@ -211,132 +211,6 @@ impl Budgets {
             }
         }
         Ok(Reservation::of(self, accounts, self.lease(), amount))
-    }
-
-    async fn reserve_together(
-        self: &Arc<Self>,
-        remote: &Arc<Remote>,
-        accounts: Vec<Arc<Account>>,
-        amount: u64,
-    ) -> Result<Reservation, Refused> {
-        let now = self.now();
-        for account in accounts.iter().filter(|account| account.hard) {
-            let state = account.state();
-            // What is spent stays spent: there is no need to ask.
-            if state.total().saturating_add(amount) > account.limit.nanos() {
-                return Err(self.exceeded(account, &state, amount, Why::Spent).into());
-            }
-        }
-        accounts.iter().for_each(|account| account.state().hold(amount, now));
-        let reservation = Reservation::of(self, accounts, self.lease(), amount);
-        if !remote.step.is_kept(&remote.store) {
-            return self.decide_alone(remote, reservation, Known::Nothing);
-        }
-        reservation.open(Known::Asked);
-        match self.ask(remote, &reservation).await {
-            Ok(answer) if answer.reserved => {
-                reservation.place();
-                self.learn(&reservation, &answer);
-                Ok(reservation)
-            }
-            Ok(answer) if answer.word == Word::Whole => {
-                self.learn(&reservation, &answer);
-                let refused = self.too_much(&reservation, Why::Spent);
-                reservation.annul();
-                Err(refused)
-            }
-            Ok(_) => self.decide_alone(remote, reservation, Known::Nothing),
-            Err(_) => self.decide_alone(remote, reservation, Known::Asked),
-        }
-    }
-
-    /// One round trip for all hard budgets of a call.
-    async fn ask(self: &Arc<Self>, remote: &Arc<Remote>, reservation: &Reservation) -> Result<Answer, Unanswered> {
-        let hard: Vec<Arc<Account>> = reservation.accounts.iter().filter(|one| one.leases()).cloned().collect();
-        let (lease, amount) = (reservation.lease, reservation.held);
-        let late = {
-            let (budgets, hard) = (Arc::downgrade(self), hard.clone());
-            move |answer: Answer| {
-                let Some(budgets) = budgets.upgrade().filter(|_| answer.reserved) else { return };
-                for account in &hard {
-                    if account.state().is_over(lease, amount) {
-                        budgets.queue(account);
-                    }
-                }
-            }
-        };
-        let asked: Vec<&Account> = hard.iter().map(AsRef::as_ref).collect();
-        remote.reserve(&asked, lease, amount, late).await
-    }
-
-    fn learn(&self, reservation: &Reservation, answer: &Answer) {
-        let hard = reservation.accounts.iter().filter(|account| account.leases());
-        for (account, sums) in hard.zip(&answer.sums) {
-            let warns = {
-                let mut state = account.state();
-                // The sums are those from before the reservation.
-                let held = sums.held.saturating_add(if answer.reserved { reservation.held } else { 0 });
-                state.learn(account::Sums { held, ..*sums }, answer.word);
-                state.warns(account.warn_at.nanos())
-            };
-            if warns {
-                self.warn(account);
-            }
-        }
-    }
-
-    /// While nobody can be asked. What is decided on is held already.
-    fn decide_alone(&self, remote: &Remote, reservation: Reservation, known: Known) -> Result<Reservation, Refused> {
-        let sidecars = remote.step.sidecars();
-        let refused = {
-            let hard: Vec<&Arc<Account>> = reservation.accounts.iter().filter(|account| account.hard).collect();
-            let states: Vec<MutexGuard<'_, State>> = hard.iter().map(|account| account.state()).collect();
-            let mut refused = None;
-            for (account, state) in hard.iter().zip(&states) {
-                refused = match account.when_lost {
-                    WhenLost::Open => continue,
-                    WhenLost::Closed => Some(Refused::Unknown { budget: self.rules[account.key.rule].name.clone() }),
-                    WhenLost::Local if state.fits_alone(account.limit.nanos(), 0, sidecars) => continue,
-                    WhenLost::Local => Some(self.exceeded(account, state, reservation.held, Why::Share).into()),
-                };
-                break;
-            }
-            refused
-        };
-        match (refused, known) {
-            (None, _) => {
-                if known == Known::Nothing {
-                    reservation.open(Known::Nothing);
-                } else {
-                    // Redis may have it or not: it is told once more.
-                    reservation.place();
-                }
-                reservation.tell();
-                Ok(reservation)
-            }
-            (Some(refused), Known::Nothing) => {
-                reservation.annul();
-                Err(refused)
-            }
-            (Some(refused), _) => Err(refused),
-        }
-    }
-
-    /// The budget that was too small for what is held already.
-    fn too_much(&self, reservation: &Reservation, why: Why) -> Refused {
-        let room = |account: &&Arc<Account>| {
-            let state = account.state();
-            account.limit.nanos().saturating_sub(state.total()).saturating_sub(state.reserved())
-        };
-        let hard = reservation.accounts.iter().filter(|account| account.hard);
-        match hard.min_by_key(room) {
-            Some(account) => {
-                let mut exceeded = self.exceeded(account, &account.state(), reservation.held, why);
-                exceeded.reserved = exceeded.reserved.saturating_sub(exceeded.requested);
-                exceeded.into()
-            }
-            None => Refused::Unknown { budget: "".into() },
-        }
     }
 
     fn exceeded(&self, account: &Account, state: &State, requested: u64, why: Why) -> Exceeded {

@@ -143,10 +143,10 @@ struct Came {
     error: u64,
 }
 
-/// Two hundred tasks on three sidecars that ask until they are refused often: each call reserves up to a thousandth of
-/// the budget, and costs a random part of that, up to `most` hundredths.
+/// Two hundred tasks on three sidecars that ask until they are refused often: each call reserves up to `largest`, and
+/// costs a random part of that, up to `most` hundredths.
 #[expect(clippy::disallowed_methods, reason = "the test owns them: it waits for all")]
-async fn load(sides: &[Side; 3], most: u64, meanwhile: impl Future<Output = ()>) -> Came {
+async fn load(sides: &[Side; 3], largest: u64, most: u64, meanwhile: impl Future<Output = ()>) -> Came {
     let (spent, error) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
     let tasks = (0..200_u64).map(|task| {
         let budgets = sides[task as usize % 3].budgets.clone();
@@ -155,7 +155,7 @@ async fn load(sides: &[Side; 3], most: u64, meanwhile: impl Future<Output = ()>)
             let mut random = fastrand::Rng::with_seed(task);
             let mut refusals = 0;
             while refusals < 12 {
-                let amount = random.u64(LIMIT / 20_000..LIMIT / 1_000);
+                let amount = random.u64(largest / 20..largest);
                 let Ok(mut held) = budgets.reserve(&who("t"), Money::from_nanos(amount)).await else {
                     refusals += 1;
                     tokio::time::sleep(Duration::from_millis(random.u64(20..120))).await;
@@ -181,6 +181,12 @@ async fn load(sides: &[Side; 3], most: u64, meanwhile: impl Future<Output = ()>)
     Came { spent: spent.load(Ordering::Relaxed), error: error.load(Ordering::Relaxed) }
 }
 
+/// Decided alone, a call may take what another has taken since both last heard of what was left.
+fn assert_within_a_hundredth(came: &Came) {
+    let over = came.spent.saturating_sub(LIMIT);
+    assert!(over * 100 <= LIMIT, "overshot by {over}");
+}
+
 async fn three(url: &str, budgets: &str) -> [Side; 3] {
     let sides = [
         Side::start(url, "a", budgets).await,
@@ -195,7 +201,7 @@ async fn three(url: &str, budgets: &str) -> [Side; 3] {
 async fn two_hundred_calls_at_once_on_three_sidecars_spend_all_of_a_budget_and_never_more() {
     let server = Server::start(&[]).await;
     let sides = three(&server.url(), THREE).await;
-    let came = load(&sides, 100, async {}).await;
+    let came = load(&sides, LIMIT / 1_000, 100, async {}).await;
     eprintln!("estimates at or above the cost: {} of {LIMIT} nano-dollars were spent", came.spent);
     assert!(came.spent <= LIMIT, "overshot by {}", came.spent - LIMIT);
     assert!(came.spent * 100 >= LIMIT * 98, "only {} of {LIMIT} were spent", came.spent);
@@ -208,7 +214,7 @@ async fn two_hundred_calls_at_once_on_three_sidecars_spend_all_of_a_budget_and_n
 async fn answers_that_outgrow_their_reservations_overshoot_by_less_than_a_hundredth() {
     let server = Server::start(&[]).await;
     let sides = three(&server.url(), THREE).await;
-    let came = load(&sides, 150, async {}).await;
+    let came = load(&sides, LIMIT / 1_000, 150, async {}).await;
     let over = came.spent.saturating_sub(LIMIT);
     eprintln!("costs up to 1.5 times: {} of {LIMIT}, over by {over}; one call's error: {}", came.spent, came.error);
     assert!(over * 100 <= LIMIT, "overshot by {over}");
@@ -216,18 +222,18 @@ async fn answers_that_outgrow_their_reservations_overshoot_by_less_than_a_hundre
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_redis_that_is_emptied_again_and_again_under_load_is_filled_again_and_nothing_is_overshot() {
+async fn a_redis_that_is_emptied_again_and_again_under_load_is_filled_again_and_nothing_is_lost() {
     let server = Server::start(&[]).await;
     let sides = three(&server.url(), THREE).await;
-    let came = load(&sides, 100, async {
+    let came = load(&sides, LIMIT / 10_000, 100, async {
         for _ in 0..4 {
-            tokio::time::sleep(Duration::from_millis(120)).await;
+            tokio::time::sleep(Duration::from_millis(400)).await;
             server.say("FLUSHALL");
         }
     })
     .await;
     eprintln!("emptied four times: {} of {LIMIT} were spent", came.spent);
-    assert!(came.spent <= LIMIT, "overshot by {}", came.spent - LIMIT);
+    assert_within_a_hundredth(&came);
     for side in &sides {
         eventually("nothing is lost, and nothing counted twice", async || side.spent("t") == came.spent).await;
     }
@@ -238,15 +244,15 @@ async fn while_redis_is_away_each_spends_its_share_and_afterwards_all_know_of_al
     let server = Server::start(&[]).await;
     let proxy = Proxy::start(server.port).await;
     let sides = three(&proxy.url(), THREE).await;
-    let came = load(&sides, 100, async {
-        tokio::time::sleep(Duration::from_millis(100)).await;
+    let came = load(&sides, LIMIT / 10_000, 100, async {
+        tokio::time::sleep(Duration::from_millis(500)).await;
         proxy.set(Mode::Cut);
         tokio::time::sleep(Duration::from_millis(700)).await;
         proxy.set(Mode::Pass);
     })
     .await;
     eprintln!("away for 0.7 s: {} of {LIMIT} were spent", came.spent);
-    assert!(came.spent <= LIMIT, "overshot by {}", came.spent - LIMIT);
+    assert_within_a_hundredth(&came);
     for side in &sides {
         eventually("each has told what it spent alone", async || side.spent("t") == came.spent).await;
     }

@@ -29,6 +29,9 @@ pub struct Account {
     state: Mutex<State>,
 }
 
+/// How much earlier an answer may be than one before it, in microseconds, if it is only late.
+const CLOCK: u64 = 10_000_000;
+
 /// A reservation, told apart from all others of this process.
 pub type Lease = u64;
 
@@ -53,9 +56,8 @@ pub struct Shared {
     pub acknowledged: u64,
     /// The most that Redis has said all have spent: that never falls, either.
     pub total: u64,
-    pub view: Option<View>,
-    /// What of this sidecar's holding Redis has, with what is over and not told yet.
-    pub placed: u64,
+    /// How all stood when Redis's word could last be taken for the whole truth.
+    pub view: Option<Sums>,
     pub open: HashMap<Lease, Open>,
     /// Reservations that are over, as Redis may have them.
     pub over: Vec<(Lease, u64)>,
@@ -80,20 +82,16 @@ pub enum Known {
     Amount(u64),
 }
 
-/// How all stood when Redis's word could last be taken for the whole truth.
-#[derive(Clone, Copy, Debug)]
-pub struct View {
-    pub total: u64,
-    pub acknowledged: u64,
-    pub placed: u64,
-    pub held_by_others: u64,
-}
-
-/// The sums as Redis says them.
+/// An account as Redis says it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Sums {
+    /// Microseconds on Redis's clock.
+    pub at: u64,
     pub total: u64,
     pub held: u64,
+    /// What of these is of this sidecar.
+    pub own_spent: u64,
+    pub own_held: u64,
 }
 
 /// Whether Redis's word is the whole truth, or others may still have to tell it something.
@@ -129,7 +127,6 @@ impl Shared {
 
     /// Redis may hold a reservation that nobody has any more.
     pub fn is_over(&mut self, lease: Lease, amount: u64) {
-        self.placed = self.placed.saturating_add(amount);
         self.over.push((lease, amount));
     }
 
@@ -149,7 +146,11 @@ impl State {
 
     /// What all hold, as far as this sidecar knows.
     pub fn reserved(&self) -> u64 {
-        let others = self.shared.as_ref().and_then(|shared| shared.view).map_or(0, |view| view.held_by_others);
+        let others = self
+            .shared
+            .as_ref()
+            .and_then(|shared| shared.view)
+            .map_or(0, |view| view.held.saturating_sub(view.own_held));
         self.held.saturating_add(others)
     }
 
@@ -158,15 +159,15 @@ impl State {
     pub fn fits_alone(&self, limit: u64, amount: u64, sidecars: u32) -> bool {
         let mine = self.spent.saturating_add(self.held).saturating_add(amount);
         let Some(shared) = &self.shared else { return mine <= limit };
-        let view = shared.view.unwrap_or(View {
+        let view = shared.view.unwrap_or(Sums {
             total: shared.told_total(),
-            acknowledged: shared.told_spent(),
-            placed: 0,
-            held_by_others: 0,
+            own_spent: shared.told_spent(),
+            ..Sums::default()
         });
-        let taken = view.total.saturating_add(view.held_by_others).saturating_add(view.placed);
-        let part = limit.saturating_sub(taken) / u64::from(sidecars.max(1));
-        mine <= view.acknowledged.saturating_add(view.placed).saturating_add(part)
+        // Right after a start Redis may know more of this sidecar than its ledger does.
+        let mine = mine.saturating_add(view.own_spent.saturating_sub(self.spent));
+        let part = limit.saturating_sub(view.total).saturating_sub(view.held) / u64::from(sidecars.max(1));
+        mine <= view.own_spent.saturating_add(view.own_held).saturating_add(part)
     }
 
     /// Spent before this process began.
@@ -227,12 +228,10 @@ impl State {
     pub fn place(&mut self, lease: Lease, amount: u64) -> bool {
         let Some(shared) = &mut self.shared else { return false };
         let Some(open) = shared.open.get_mut(&lease) else { return false };
-        let before = if let Known::Amount(before) = open.told { before } else { 0 };
         open.told = Known::Amount(amount);
         if open.now != amount {
             shared.due.push(lease);
         }
-        shared.placed = shared.placed.saturating_add(amount).saturating_sub(before);
         true
     }
 
@@ -267,13 +266,10 @@ impl State {
     pub fn learn(&mut self, sums: Sums, word: Word) {
         let Some(shared) = &mut self.shared else { return };
         shared.total = shared.total.max(sums.total);
-        if word == Word::Whole {
-            shared.view = Some(View {
-                total: sums.total,
-                acknowledged: shared.told_spent(),
-                placed: shared.placed,
-                held_by_others: sums.held.saturating_sub(shared.placed),
-            });
+        // Answers overtake each other; but a clock that was set back is not waited for.
+        let newer = shared.view.is_none_or(|view| sums.at >= view.at || view.at - sums.at > CLOCK);
+        if word == Word::Whole && newer {
+            shared.view = Some(sums);
         }
     }
 

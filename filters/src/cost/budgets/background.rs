@@ -150,11 +150,9 @@ impl Budgets {
         let (news, warns) = {
             let mut state = account.state();
             state.acknowledge(told.spent, was);
-            for &(lease, held, holds) in &told.leases {
-                match holds {
-                    0 => state.is_free(held),
-                    _ if state.place(lease, holds) => {}
-                    _ => drop(state.is_over(lease, holds)),
+            for &(lease, _, holds) in &told.leases {
+                if holds > 0 && !state.place(lease, holds) {
+                    state.is_over(lease, holds);
                 }
             }
             state.learn(sums, word);
@@ -246,13 +244,6 @@ impl State {
                 _ if shared.open.contains_key(&lease) => shared.due.push(lease),
                 _ => shared.is_over(lease, holds),
             }
-        }
-    }
-
-    /// Redis has ended a reservation.
-    fn is_free(&mut self, held: u64) {
-        if let Some(shared) = &mut self.shared {
-            shared.placed = shared.placed.saturating_sub(held);
         }
     }
 

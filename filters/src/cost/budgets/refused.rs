@@ -60,6 +60,17 @@ impl Exceeded {
     }
 }
 
+impl Exceeded {
+    /// The same for whoever asked. What others have spent from a budget that is shared is none of his business.
+    pub fn to_client(&self) -> String {
+        if self.scope.starts_with("tenant") || self.why == Why::Larger {
+            return self.to_string();
+        }
+        let again = self.ends_at().map_or_else(String::new, |ends| format!("; it begins anew at {ends}"));
+        format!("the budget `{}` (by {}, {}) does not hold this request{again}", self.budget, self.scope, self.period)
+    }
+}
+
 impl fmt::Display for Exceeded {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Exceeded { budget, scope, period, amount, spent, reserved, requested, .. } = self;

@@ -61,7 +61,7 @@ impl Reservation {
 
     /// Redis is to hear of it. One that is away will hear of all that is held when it is back.
     pub(super) fn tell(&self) {
-        if !self.budgets.remote.as_ref().is_some_and(|remote| remote.store.epoch().is_some()) {
+        if self.budgets.remote.as_ref().is_none_or(|remote| remote.store.epoch().is_none()) {
             return;
         }
         for account in self.accounts.iter().filter(|account| account.leases()) {

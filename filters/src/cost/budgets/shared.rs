@@ -94,7 +94,7 @@ impl Remote {
         keys.extend(accounts.iter().filter_map(|account| account.places.as_ref()).flatten().map(String::as_str));
         let mut call = script.call(keys);
         call.arg(self.life.lock().unwrap_or_else(PoisonError::into_inner).as_str());
-        call.arg(&self.start).arg(self.reservation.as_millis() as u64);
+        call.arg(&self.start).arg(self.reservation.as_millis() as u64).arg(&self.sidecar);
         call
     }
 
@@ -133,7 +133,6 @@ impl Remote {
     pub async fn tell(&self, told: &[Told]) -> Option<(Word, Vec<Heard>)> {
         let accounts: Vec<&Account> = told.iter().map(|one| one.account.as_ref()).collect();
         let mut call = self.call(&TELL, &accounts);
-        call.arg(&self.sidecar);
         for one in told {
             call.arg(one.spent).arg(one.acknowledged).arg(one.total);
             call.arg(expires(one.account.span)).arg(one.leases.len());
@@ -142,23 +141,23 @@ impl Remote {
             }
         }
         let value = self.store.call_patiently(call).await.ok()?;
-        let (word, rest) = self.head(&value)?;
-        let heard = |chunk: &[Value]| Some((number(&chunk[0])?, sums(&chunk[1..])?));
-        let heard: Vec<Heard> = rest.chunks_exact(4).map(heard).collect::<Option<_>>()?;
+        let (word, at, rest) = self.head(&value)?;
+        let heard = |chunk: &[Value]| Some((number(&chunk[0])?, sums(&chunk[1..], at)?));
+        let heard: Vec<Heard> = rest.chunks_exact(6).map(heard).collect::<Option<_>>()?;
         (heard.len() == told.len()).then_some((word, heard))
     }
 
     fn understand(&self, value: &Value, count: usize) -> Option<Answer> {
-        let (word, rest) = self.head(value)?;
+        let (word, at, rest) = self.head(value)?;
         let (reserved, rest) = rest.split_first()?;
-        let sums: Vec<Sums> = rest.chunks_exact(3).map(sums).collect::<Option<_>>()?;
+        let sums: Vec<Sums> = rest.chunks_exact(5).map(|parts| sums(parts, at)).collect::<Option<_>>()?;
         (sums.len() == count).then_some(Answer { word, reserved: number(reserved)? == 1, sums })
     }
 
     /// Notes the life of Redis. Another one than before means that it was emptied.
-    fn head<'value>(&self, value: &'value Value) -> Option<(Word, &'value [Value])> {
+    fn head<'value>(&self, value: &'value Value) -> Option<(Word, u64, &'value [Value])> {
         let Value::Array(parts) = value else { return None };
-        let [life, sure, rest @ ..] = parts.as_slice() else { return None };
+        let [life, sure, at, rest @ ..] = parts.as_slice() else { return None };
         let Value::BulkString(life) = life else { return None };
         let life = str::from_utf8(life).ok()?;
         let mut known = self.life.lock().unwrap_or_else(PoisonError::into_inner);
@@ -169,7 +168,7 @@ impl Remote {
             }
             life.clone_into(&mut known);
         }
-        Some((if number(sure)? == 1 { Word::Whole } else { Word::Partial }, rest))
+        Some((if number(sure)? == 1 { Word::Whole } else { Word::Partial }, number(at)?, rest))
     }
 }
 
@@ -177,10 +176,10 @@ fn expires(span: Span) -> Millis {
     if span == Span::ALL { 0 } else { span.end.saturating_add(MARGIN) }
 }
 
-fn sums(parts: &[Value]) -> Option<Sums> {
-    let [sum, missing, held] = parts else { return None };
+fn sums(parts: &[Value], at: u64) -> Option<Sums> {
+    let [sum, missing, held, own_spent, own_held] = parts else { return None };
     let total = number(sum)?.saturating_add(number(missing)?).min(Money::MOST.nanos());
-    Some(Sums { total, held: number(held)? })
+    Some(Sums { at, total, held: number(held)?, own_spent: number(own_spent)?, own_held: number(own_held)? })
 }
 
 fn number(value: &Value) -> Option<u64> {

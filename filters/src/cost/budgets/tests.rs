@@ -149,9 +149,9 @@ fn the_ledger_of_before_counts_where_its_period_still_lasts() {
     let total = r#"{"name":"total","amount_usd":100,"period":"total","scope":"model"}"#;
     let week = r#"{"name":"week","amount_usd":20,"period":"week"}"#;
     let day_and_week = budgets(&format!("{DAY},{week}"));
-    assert_eq!(day_and_week.since(), Some(at("2026-11-16T00:00:00Z")));
+    assert_eq!(day_and_week.begins().first(), Some(&at("2026-11-16T00:00:00Z")));
     let budgets = budgets(&format!("{DAY},{total}"));
-    assert_eq!(budgets.since(), None, "all counts for a total");
+    assert_eq!(budgets.begins().first(), Some(&0), "all counts for a total");
     let spent = |when: &str, dollars: f64| {
         let (tenant, model) = (Tenant::of(b"t"), "m".to_owned());
         Spent { at: at(when), tenant, model, tag: None, amount: usd(dollars) }

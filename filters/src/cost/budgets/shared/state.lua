@@ -1,8 +1,9 @@
 -- What every script of the budgets begins with. KEYS[1] is the life of this Redis: a name that it keeps until it is
 -- emptied, and when that began. Then come the accounts, two keys each: the sums (sum of what all have spent, miss of it
--- that is known of and not told again since Redis lost it, held by open reservations, and s:<sidecar> what each has
--- spent), and the reservations (<lease>:<amount>) by the time of their end.
--- ARGV[1] is the life that the sidecar knows, if any, ARGV[2] a name for a new one, ARGV[3] how long a reservation holds.
+-- that is known of and not told again since Redis lost it, held by open reservations, s:<sidecar> what each has spent,
+-- and h:<start> what each holds since it was started), and the reservations (<start>:<lease>:<amount>) by their end.
+-- ARGV[1] is the life that the sidecar knows, if any, ARGV[2] the name of its start, which names a new life, too, ARGV[3]
+-- how long a reservation holds, ARGV[4] the sidecar.
 --
 -- Sums are kept by HINCRBY and are exact. Comparisons are made in floating point: beyond 2^53 nano-dollars, which are
 -- nine million dollars, they may err by a millionth of a dollar.
@@ -29,14 +30,25 @@ if (now >= born and now - born < YOUNG) or (ARGV[1] ~= '' and ARGV[1] ~= life) t
   sure = 0
 end
 
+local spends, holds = 's:' .. ARGV[4], 'h:' .. ARGV[2]
+-- When this is, in microseconds: of two answers the later one is known by it.
+local when = text(time[1] * 1000000 + time[2])
+
 local function add(key, field, amount)
   return tonumber(call('HINCRBY', key, field, amount))
 end
 
 -- Ends a reservation of this text, if it is open.
 local function close(key, leases, lease, amount)
-  if call('ZREM', leases, lease .. ':' .. amount) == 1 and add(key, 'held', '-' .. amount) < 0 then
+  if call('ZREM', leases, lease .. ':' .. amount) == 0 then
+    return
+  end
+  if add(key, 'held', '-' .. amount) < 0 then
     call('HSET', key, 'held', '0')
+  end
+  local field = 'h:' .. string.match(lease, '^[^:]*')
+  if add(key, field, '-' .. amount) <= 0 then
+    call('HDEL', key, field)
   end
 end
 
@@ -46,30 +58,38 @@ local function open(key, leases, lease, amount, expires)
     return
   end
   add(key, 'held', amount)
+  add(key, 'h:' .. string.match(lease, '^[^:]*'), amount)
   if expires ~= '0' and call('ZCARD', leases) == 1 then
     call('PEXPIREAT', leases, expires)
     call('PEXPIREAT', key, expires)
   end
 end
 
--- The sums of an account, after what is over has lapsed: spent, what is missing of it, held. The sidecar has seen so
+-- Appends the sums of an account to the answer, after what is over has lapsed: spent, what is missing of it, held, and
+-- what of these is the sidecar's own spending and holding. Returns the sum of the first three. The sidecar has seen so
 -- much spent before: if there is less now, Redis has lost some, which counts until it is told again.
-local function sums(key, leases, known, expires)
+local function sums(answer, key, leases, known, expires)
   for _, member in ipairs(call('ZRANGEBYSCORE', leases, '-inf', text(now), 'LIMIT', 0, 100)) do
     close(key, leases, string.match(member, '^(.*):(%d+)$'))
   end
-  local got = call('HMGET', key, 'sum', 'miss', 'held')
-  local sum, miss, held = got[1] or '0', got[2] or '0', got[3] or '0'
-  local lacks = tonumber(known) - tonumber(sum) - tonumber(miss)
+  local got = call('HMGET', key, 'sum', 'miss', 'held', spends, holds)
+  for field = 1, 5 do
+    got[field] = got[field] or '0'
+  end
+  local lacks = tonumber(known) - tonumber(got[1]) - tonumber(got[2])
   if lacks > 0 then
-    miss = call('HINCRBY', key, 'miss', text(lacks))
+    got[2] = call('HINCRBY', key, 'miss', text(lacks))
     if expires ~= '0' then
       call('PEXPIREAT', key, expires)
     end
   end
-  if held ~= '0' and call('EXISTS', leases) == 0 then
+  if got[3] ~= '0' and call('EXISTS', leases) == 0 then
     call('HSET', key, 'held', '0')
-    held = '0'
+    call('HDEL', key, holds)
+    got[3], got[5] = '0', '0'
   end
-  return sum, miss, held
+  for field = 1, 5 do
+    answer[#answer + 1] = got[field]
+  end
+  return tonumber(got[1]) + tonumber(got[2]) + tonumber(got[3])
 end

@@ -1,15 +1,14 @@
--- Tells what a sidecar, ARGV[4], has spent and holds. Then come for each account: what it has spent in all, what of that
--- Redis has known before, what it knows to be spent by all, when the keys end (0: never), and how many reservations
+-- Tells what the sidecar has spent and holds. ARGV[5..] are for each account: what it has spent in all, what of that Redis
+-- has known before, what it knows to be spent by all, when the keys end (0: never), and how many reservations
 -- follow; of each of these its name, what it held and what it holds now, 0 if it is over.
--- All of it may be told again, and changes nothing then. Answers the life, whether its word is the whole truth, and of
--- each account what was known of the sidecar before, spent, missing, held.
+-- All of it may be told again, and changes nothing then. Answers the life, whether its word is the whole truth, when, and of
+-- each account what was known of the sidecar's spending before, and the sums.
 
-local mine = 's:' .. ARGV[4]
-local answer = { life, sure }
+local answer = { life, sure, when }
 local argument = 5
 
 local function spend(key, spent, known, expires)
-  local was = call('HGET', key, mine) or '0'
+  local was = call('HGET', key, spends) or '0'
   if tonumber(spent) <= tonumber(was) then
     return was
   end
@@ -24,7 +23,7 @@ local function spend(key, spent, known, expires)
     add(key, 'sum', '-' .. was)
   end
   add(key, 'sum', spent)
-  call('HSET', key, mine, spent)
+  call('HSET', key, spends, spent)
   if was == '0' and expires ~= '0' then
     call('PEXPIREAT', key, expires)
   end
@@ -37,16 +36,16 @@ for at = 1, (#KEYS - 1) / 2 do
   local was = spend(key, ARGV[argument], ARGV[argument + 1], expires)
   argument = argument + 5
   for _ = 1, count do
-    local lease, held, holds = ARGV[argument], ARGV[argument + 1], ARGV[argument + 2]
-    if held ~= holds then
+    local lease, held, now_held = ARGV[argument], ARGV[argument + 1], ARGV[argument + 2]
+    if held ~= now_held then
       close(key, leases, lease, held)
     end
-    if holds ~= '0' then
-      open(key, leases, lease, holds, expires)
+    if now_held ~= '0' then
+      open(key, leases, lease, now_held, expires)
     end
     argument = argument + 3
   end
-  local sum, miss, held = sums(key, leases, known, expires)
-  answer[#answer + 1], answer[#answer + 2], answer[#answer + 3], answer[#answer + 4] = was, sum, miss, held
+  answer[#answer + 1] = was
+  sums(answer, key, leases, known, expires)
 end
 return answer
