@@ -24,6 +24,9 @@ pub(super) struct Lock(#[expect(dead_code, reason = "what locks is that it is op
 /// Where the file really lies. Its folder is made if only that is missing.
 pub(super) fn locate(path: &Path) -> Result<PathBuf, Error> {
     let failed = |path: &Path, error| Error::Folder { path: path.to_owned(), error };
+    if path.is_dir() {
+        return Err(Error::File { path: path.to_owned(), error: std::io::ErrorKind::IsADirectory.into() });
+    }
     if let Ok(real) = path.canonicalize() {
         return Ok(real);
     }
@@ -66,9 +69,6 @@ fn private() -> OpenOptions {
 
 /// Opens the file for writing, and makes it if it never was.
 pub(super) fn open(path: &Path) -> Result<Connection, Error> {
-    if path.is_dir() {
-        return Err(Error::File { path: path.to_owned(), error: std::io::ErrorKind::IsADirectory.into() });
-    }
     if !path.exists() {
         create(path)?;
     }

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use proptest::prelude::*;
 
-use super::record::Counts;
+use super::record::{Coded, Counts};
 use super::sums::{MINUTE, start};
 use super::testing::{record, series};
 use super::*;
@@ -84,8 +84,6 @@ fn any_record() -> impl Strategy<Value = Record> {
         ..record(at, 0)
     })
 }
-
-use super::record::Coded;
 
 fn any_query() -> impl Strategy<Value = Query> {
     let dimensions = vec![
@@ -290,6 +288,7 @@ fn a_folder_is_made_if_only_it_is_missing() {
     assert!(matches!(try_open(&too_deep), Err(Error::Folder { .. })));
     let a_folder = Config { ledger_path: folder.0.clone(), ..folder.config() };
     assert!(matches!(try_open(&a_folder), Err(Error::File { .. })));
+    assert!(!file::beside(&folder.0, ".lock").exists(), "nothing is left beside it");
 }
 
 #[test]

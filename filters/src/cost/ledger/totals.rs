@@ -2,6 +2,7 @@
 
 use std::cmp::Reverse;
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 
 use rusqlite::{Connection, Row as Stored, Transaction};
 
@@ -81,12 +82,11 @@ pub(super) fn spent(
         if found.kind != Kind::Call {
             return Ok(());
         }
-        if !known.contains_key(&series) {
-            known.insert(series, names::read(transaction, series)?);
-        }
-        if let Some(series) = known.get(&series) {
-            each_sum(series, &found.sums);
-        }
+        let series = match known.entry(series) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(new) => new.insert(names::read(transaction, series)?),
+        };
+        each_sum(series, &found.sums);
         Ok(())
     })
 }
