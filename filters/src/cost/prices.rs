@@ -11,6 +11,7 @@
 //! A dated name (`gpt-4o-2024-08-06`) is a name like any other: its price is that of `gpt-4o` only where a table
 //! says so.
 
+mod beginnings;
 mod entry;
 pub mod litellm;
 mod rates;
@@ -24,6 +25,7 @@ use serde::Deserialize;
 
 use crate::money::Money;
 use crate::usage::Service;
+use beginnings::Beginnings;
 use entry::MAX_NAME_BYTES;
 pub use entry::{Entry, Rate};
 use rates::over;
@@ -73,20 +75,6 @@ struct Tier {
     standard: Rates,
     /// Batch, flex, priority, where they are something else than the standard.
     classes: Option<Box<[Rates; 3]>>,
-}
-
-/// Beginnings of names in their order: those that a name has lie on one line of parents.
-#[derive(Debug, Default)]
-struct Beginnings {
-    sorted: Vec<Beginning>,
-}
-
-#[derive(Debug)]
-struct Beginning {
-    text: Box<str>,
-    prices: Vec<usize>,
-    /// The longest other beginning that this one begins with.
-    parent: Option<usize>,
 }
 
 /// Whom a price must be for to be taken into account.
@@ -151,13 +139,8 @@ impl Prices {
         }
         for places in names.values_mut() {
             places.sort_by_key(|place| (prices[*place].table, std::cmp::Reverse(prices[*place].from)));
-            let doubt = |(place, next): (&usize, &usize)| prices[*place].in_doubt_with(&prices[*next]);
-            let pairs = places
-                .iter()
-                .enumerate()
-                .flat_map(|(at, place)| places[at + 1..].iter().map(move |next| (place, next)));
-            if let Some((place, _)) = pairs.filter(|pair| doubt(*pair)).next() {
-                return Err(Problem::Twice { model: prices[*place].model.to_string() });
+            if let Some(place) = in_doubt(&prices, places) {
+                return Err(Problem::Twice { model: prices[place].model.to_string() });
             }
         }
         let beginnings = names.extract_if(|model, _| model.ends_with('*'));
@@ -203,6 +186,21 @@ impl Prices {
         near.sort_by(|(one, name), (other, next)| other.total_cmp(one).then(name.cmp(next)));
         near.into_iter().take(most).map(|(_, name)| name).collect()
     }
+}
+
+/// Of prices for the same models in their order, the first that nothing puts before another.
+fn in_doubt(prices: &[Price], places: &[usize]) -> Option<usize> {
+    let equal = |one: &usize, other: &usize| {
+        let (one, other) = (&prices[*one], &prices[*other]);
+        one.table == other.table && one.from == other.from
+    };
+    let doubtful = |same: &[usize]| {
+        let shared = |(at, place): (usize, &usize)| {
+            same[at + 1..].iter().any(|next| prices[*place].shares_backend(&prices[*next]))
+        };
+        same.iter().enumerate().find(|pair| shared(*pair)).map(|(_, place)| *place)
+    };
+    places.chunk_by(equal).find_map(doubtful)
 }
 
 impl Price {
@@ -282,45 +280,9 @@ impl Price {
         backend && (self.from..=self.until).contains(&wanted.day)
     }
 
-    fn in_doubt_with(&self, other: &Price) -> bool {
-        let both = |backend| other.backends.contains(backend);
-        let shared = self.backends.iter().any(both) || (self.backends.is_empty() && other.backends.is_empty());
-        shared && self.table == other.table && self.from == other.from
-    }
-}
-
-impl Beginnings {
-    fn new(beginnings: impl Iterator<Item = (Box<str>, Vec<usize>)>) -> Self {
-        let mut sorted: Vec<_> = beginnings.map(|(text, prices)| Beginning { text, prices, parent: None }).collect();
-        sorted.sort_by(|one, other| one.text.cmp(&other.text));
-        for place in 1..sorted.len() {
-            let above = Beginnings::above(&sorted[..place], Some(place - 1), &sorted[place].text);
-            sorted[place].parent = above;
-        }
-        Beginnings { sorted }
-    }
-
-    /// From a place upwards, the first that the text begins with.
-    fn above(sorted: &[Beginning], mut place: Option<usize>, text: &str) -> Option<usize> {
-        while let Some(at) = place
-            && !text.starts_with(&*sorted[at].text)
-        {
-            place = sorted[at].parent;
-        }
-        place
-    }
-
-    /// What stands at the beginnings of this name, the longest first; what stands at that of every name does not.
-    fn of(&self, name: &str) -> impl Iterator<Item = &[usize]> {
-        let last = self.sorted.partition_point(|beginning| *beginning.text <= *name).checked_sub(1);
-        let longest = Beginnings::above(&self.sorted, last, name);
-        let line = std::iter::successors(longest, |place| self.sorted[*place].parent);
-        line.map(|place| &self.sorted[place]).filter(|one| !one.text.is_empty()).map(|one| one.prices.as_slice())
-    }
-
-    /// What stands at the lone `*`.
-    fn any(&self) -> Option<&[usize]> {
-        self.sorted.first().filter(|one| one.text.is_empty()).map(|one| one.prices.as_slice())
+    fn shares_backend(&self, other: &Price) -> bool {
+        let all = self.backends.is_empty() && other.backends.is_empty();
+        all || self.backends.iter().any(|backend| other.backends.contains(backend))
     }
 }
 

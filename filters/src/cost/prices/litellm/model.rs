@@ -41,13 +41,16 @@ enum Provider {
     Other,
 }
 
+/// The input above which it begins, and its rates.
+type Range<'table> = (u64, &'table Map<String, Value>);
+
 #[derive(Debug)]
 pub struct Listing<'table> {
     raw: &'table Map<String, Value>,
     provider: Provider,
     /// Inputs above which other rates hold, and how the keys write each.
     above: BTreeMap<u64, Vec<String>>,
-    ranges: Vec<(u64, &'table Map<String, Value>)>,
+    ranges: Vec<Range<'table>>,
 }
 
 impl<'table> Listing<'table> {
@@ -55,7 +58,7 @@ impl<'table> Listing<'table> {
         let provider = match provider {
             "dashscope" | "qwencloud" | "qwen_ai_platform" => Provider::Dashscope,
             "xai" => Provider::Xai,
-            "fireworks_ai" | "fireworks_ai-embedding-models" => Provider::Fireworks,
+            "fireworks_ai" => Provider::Fireworks,
             "lemonade" => Provider::Lemonade,
             _ => Provider::Other,
         };
@@ -275,7 +278,7 @@ fn thresholds(raw: &Map<String, Value>) -> BTreeMap<u64, Vec<String>> {
 }
 
 /// The ranges of input that have rates of their own, in order, each with the input above which it begins.
-fn ranges(raw: &Map<String, Value>) -> Result<Vec<(u64, &Map<String, Value>)>, Why> {
+fn ranges(raw: &Map<String, Value>) -> Result<Vec<Range<'_>>, Why> {
     let listed = raw.get("tiered_pricing").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_object);
     let mut ranges = Vec::new();
     for range in listed.filter(|range| range.contains_key(INPUT)) {
