@@ -115,7 +115,7 @@ fn commit(size: u64) {
     report(&format!("commit of {size} records of {} series", SERIES.min(size)), times);
 }
 
-/// A month of calls, a third of which are of an hour of each day, as loads have their hours.
+/// A month of calls, evenly spread.
 fn fill() -> (i64, i64) {
     let (ledger, series) = (open(50), all_series());
     let begin = now() / DAY * DAY - 29 * DAY;

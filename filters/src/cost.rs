@@ -86,7 +86,7 @@ impl Filter for Cost {
 
 impl Cost {
     async fn answered(&self, ask: &Arc<Ask>, bill: Bill, mut reply: Reply, hiding: Hiding) -> Reply {
-        let mut tally = Tally::new(ask.route, self.0.tokenizers.clone(), ask.question.model.as_deref());
+        let mut tally = Tally::of(ask, self.0.tokenizers.clone());
         if !reply.status.is_success() {
             // An error costs nothing, unless it says itself that it did.
             if let Body::Whole(bytes) = &reply.body {
@@ -120,7 +120,7 @@ impl Cost {
             Some(used) => used,
             None => {
                 let prompt = self.0.tokenizers.count_prompt(ask).await;
-                estimated(Some(tally), prompt, tally.output_so_far())
+                estimated(Some(tally), prompt, tally.count_output().await)
             }
         };
         bill.pay(&used, Ended::Complete);
@@ -153,7 +153,8 @@ fn failed(bill: Bill, reason: &Reason) {
 fn refused(refused: budgets::Refused) -> Refusal {
     match refused {
         budgets::Refused::Exceeded(exceeded) => {
-            let mut refusal = Refusal::from(Reason::QuotaExceeded(exceeded.to_string().into()));
+            let words = exceeded.to_client().into();
+            let mut refusal = Refusal::because(Reason::QuotaExceeded(words), &exceeded);
             refusal::no_retry(refusal.headers_mut());
             refusal
         }

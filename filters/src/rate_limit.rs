@@ -90,7 +90,7 @@ impl RateLimit {
         let tally = self
             .limiter
             .counts_tokens()
-            .then(|| Tally::new(ask.route, self.tokenizers.clone(), ask.question.model.as_deref()));
+            .then(|| Tally::of(ask, self.tokenizers.clone()));
         let tally = tally.filter(|_| permit.spent != Spent::default());
         let learns = reply.status.is_success().then(|| (self.estimates.clone(), ask.clone()));
         reply.watched(Box::new(Meter { permit, tally, learns }))
