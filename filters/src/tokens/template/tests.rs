@@ -36,7 +36,7 @@ fn chat(source: &str, messages: serde_json::Value) -> Result<String, Error> {
 #[test]
 fn a_chat_is_written_as_jinja_writes_it() {
     let messages = json!([{"role": "system", "content": "s"}, {"role": "user", "content": " hi\n"}]);
-    assert_eq!(chat(CHATML, messages).unwrap(), "<|system|>s</s><|user|> hi\n</s><|assistant|>\n");
+    assert_eq!(chat(CHATML, messages).unwrap(), "<|system|>s</s>\n<|user|> hi\n</s>\n<|assistant|>\n");
 }
 
 #[test]
@@ -46,7 +46,7 @@ fn parts_are_joined_for_a_template_that_knows_none() {
     ]}, {"role": "assistant", "content": null}, {"role": "assistant"}]);
     assert_eq!(Template::new(CHATML, None, None).unwrap().contents, Contents::Texts);
     let rendered = chat(CHATML, messages.clone()).unwrap();
-    assert_eq!(rendered, "<|user|>a\nb</s><|assistant|></s><|assistant|></s><|assistant|>\n");
+    assert_eq!(rendered, "<|user|>a\nb</s>\n<|assistant|></s>\n<|assistant|></s>\n<|assistant|>\n");
     assert_eq!(Template::new(PARTS, None, None).unwrap().contents, Contents::Parts);
     assert_eq!(chat(PARTS, messages).unwrap(), "a<image>b");
     assert_eq!(chat(PARTS, json!([{"role": "user", "content": "text"}])).unwrap(), "text");
@@ -109,7 +109,7 @@ fn a_client_has_the_names_that_engines_let_it_set_and_no_others() {
     let source = "{{ thinking }},{{ add_generation_prompt }},{{ messages | length }},{{ bos_token }}";
     let body = json!({"messages": [{"role": "user", "content": "a"}], "add_generation_prompt": false,
         "chat_template_kwargs": {"thinking": "off", "messages": [], "bos_token": "x"}});
-    assert_eq!(render(source, Route::ChatCompletions, &body).unwrap(), "off,false,1,<s>");
+    assert_eq!(render(source, Route::ChatCompletions, &body).unwrap(), "off,False,1,<s>");
 }
 
 #[test]
