@@ -7,6 +7,7 @@ mod downstream;
 mod form;
 mod guard;
 mod identity;
+mod ledger;
 mod memory;
 mod prices;
 mod proxy;
@@ -51,6 +52,11 @@ enum Command {
         #[arg(long, value_name = "FILE")]
         runtime: Option<PathBuf>,
     },
+    /// The ledger of what was paid: cost.ledger_path
+    Ledger {
+        #[command(subcommand)]
+        command: ledger::Command,
+    },
     /// What models cost: shows it, and brings LiteLLM's table into the form of ours
     Prices {
         #[command(subcommand)]
@@ -63,7 +69,8 @@ fn main() -> ExitCode {
     match &arguments.command {
         Some(Command::Tenant) => return tenant(),
         Some(Command::Distil { folder, runtime }) => return distil(folder, runtime.as_deref()),
-        Some(Command::Prices { command }) => return prices(command),
+        Some(Command::Prices { command }) => return said(prices::run(command)),
+        Some(Command::Ledger { command }) if !command.needs_settings() => return said(command.run(None)),
         _ => {}
     }
     let config = match config::load(arguments.config.as_deref(), &config::environment()) {
@@ -73,6 +80,9 @@ fn main() -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
+    if let Some(Command::Ledger { command }) = &arguments.command {
+        return said(command.run(Some(&config)));
+    }
     if matches!(arguments.command, Some(Command::Check)) {
         for words in config.rate_limit.pointless() {
             println!("Note: {words}.");
@@ -80,7 +90,11 @@ fn main() -> ExitCode {
         println!("The settings are good.");
         return ExitCode::SUCCESS;
     }
-    match service::run(config) {
+    said(service::run(config))
+}
+
+fn said(outcome: anyhow::Result<()>) -> ExitCode {
+    match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("outrigger: {error:#}");
@@ -97,16 +111,6 @@ fn tenant() -> ExitCode {
     }
     println!("{}", outrigger_filters::Tenant::of(key.trim().as_bytes()).hex());
     ExitCode::SUCCESS
-}
-
-fn prices(command: &prices::Command) -> ExitCode {
-    match prices::run(command) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("outrigger: {error:#}");
-            ExitCode::FAILURE
-        }
-    }
 }
 
 fn distil(folder: &Path, runtime: Option<&Path>) -> ExitCode {

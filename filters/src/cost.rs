@@ -54,7 +54,7 @@ impl Cost {
         // Counting costs time: only where money is held back for it, or where its cost is to be told at once.
         let counts = (price.is_some() && books.budgets.has_hard()) || wishes::asks_cost(ask.steering());
         let prompt = if counts { Some(books.tokenizers.count_prompt(ask).await) } else { None };
-        Order { ask: ask.clone(), backend: call.backend, attempt: call.attempt, price, prompt, at: books::now_ms() }
+        Order { ask: ask.clone(), backend: call.backend, attempt: call.attempt, price, expected: 0, prompt }
     }
 }
 
@@ -67,11 +67,11 @@ impl Filter for Cost {
     async fn handle(&self, ask: Arc<Ask>, next: Next) -> Result<Reply, Refusal> {
         let books = &self.0;
         let call = *next.call();
-        let order = self.order(&ask, &call).await;
+        let mut order = self.order(&ask, &call).await;
         if order.price.is_none() && books.unpriced == Unpriced::Refuse {
             return Err(unpriced());
         }
-        let held = books.reserve(&order).await.map_err(refused)?;
+        let held = books.reserve(&mut order).await.map_err(refused)?;
         let asks = ask.hides_usage() && books.backend(call.backend).is_some_and(|backend| backend.include_usage);
         let bill = Bill::open(books.clone(), order, held);
         match next.with(Call { include_usage: asks, ..call }).run(ask.clone()).await {

@@ -87,10 +87,7 @@ impl RateLimit {
                 return reply;
             }
         }
-        let tally = self
-            .limiter
-            .counts_tokens()
-            .then(|| Tally::of(ask, self.tokenizers.clone()));
+        let tally = self.limiter.counts_tokens().then(|| Tally::of(ask, self.tokenizers.clone()));
         let tally = tally.filter(|_| permit.spent != Spent::default());
         let learns = reply.status.is_success().then(|| (self.estimates.clone(), ask.clone()));
         reply.watched(Box::new(Meter { permit, tally, learns }))

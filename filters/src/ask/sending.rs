@@ -80,7 +80,7 @@ mod tests {
         for (body, expected) in [
             (r#"{ "stream":true } "#, r#"{ "stream":true,"stream_options":{"include_usage":true}} "#),
             (r#"{}"#, r#"{"stream_options":{"include_usage":true}}"#),
-            (r#"{"stream_options": null ,"n":1.0}"#, r#"{"stream_options":{"include_usage":true},"n":1.0}"#),
+            (r#"{"stream_options": null ,"n":1.0}"#, r#"{"stream_options":{"include_usage":true} ,"n":1.0}"#),
             (
                 r#"{"a":1,"stream_options":{"include_usage":false,"x":[2]}}"#,
                 r#"{"a":1,"stream_options":{"include_usage":true,"x":[2]}}"#,

@@ -11,10 +11,11 @@ use super::books::Books;
 use super::budgets::Reservation;
 use super::busy::Shift;
 use super::ledger::Ended;
-use super::prices::Price;
+use super::prices::{Price, Use};
 use crate::Ask;
 use crate::ask::Route;
 use crate::charge::{Charge, Source};
+use crate::money::Money;
 use crate::usage::{Tally, Tokens, Usage};
 
 /// What is known of a call before it is made.
@@ -25,10 +26,10 @@ pub struct Order {
     pub attempt: u32,
     /// None where no price is known.
     pub price: Option<Arc<Price>>,
+    /// The tokens of the answer that money is held for; more will be, if more come.
+    pub expected: u64,
     /// The tokens of the prompt, where they had to be counted before.
     pub prompt: Option<u64>,
-    /// Unix milliseconds.
-    pub at: i64,
 }
 
 pub struct Bill {
@@ -44,6 +45,8 @@ pub struct Open {
     pub held: Option<Reservation>,
     pub begun: Instant,
     pub first_token: Option<Duration>,
+    /// Pieces of the answer that have come.
+    tokens: u64,
     /// Its time on the machine, where that is what it is paid by.
     shift: Option<Shift>,
     pub charge: Charge,
@@ -71,22 +74,28 @@ impl Bill {
         let shift =
             order.price.as_ref().filter(|price| price.is_by_time()).and_then(|_| books.begin_shift(order.backend));
         let charge = Charge::default();
-        let open = Open { order, held, begun: Instant::now(), first_token: None, shift, charge: charge.clone() };
+        let open =
+            Open { order, held, begun: Instant::now(), first_token: None, tokens: 0, shift, charge: charge.clone() };
         Bill { books, open: Some(Box::new(open)), charge }
     }
 
     /// A piece of the answer has come.
     pub fn token(&mut self) {
-        if let Some(open) = &mut self.open
-            && open.first_token.is_none()
-        {
+        let Some(open) = &mut self.open else { return };
+        if open.first_token.is_none() {
             open.first_token = Some(open.begun.elapsed());
+        }
+        open.tokens += 1;
+        if open.tokens > open.order.expected && open.held.is_some() {
+            open.outgrow();
         }
     }
 
     /// The backend was never asked, or has said no: nothing is owed.
     pub fn cancel(mut self) {
-        self.open = None;
+        if let Some(held) = self.open.take().and_then(|open| open.held) {
+            held.settle(Money::ZERO);
+        }
     }
 
     /// The end of an answer: by the backend's word where it gave one, else as counted, which may be a little later.
@@ -123,6 +132,17 @@ impl Drop for Bill {
 }
 
 impl Open {
+    /// The answer takes more than was held for: so that budgets do not overshoot, twice as much is held.
+    #[cold]
+    fn outgrow(&mut self) {
+        self.order.expected = self.tokens.saturating_mul(2);
+        let tokens = Tokens { input: self.order.prompt.unwrap_or(0), output: self.order.expected, ..Tokens::default() };
+        if let (Some(held), Some(price)) = (&mut self.held, &self.order.price) {
+            let service = self.order.ask.question.service.unwrap_or_default();
+            held.grow(price.cost(&Use { tokens, service, ..Use::default() }));
+        }
+    }
+
     fn close(mut self: Box<Self>, end: Ended) -> Closed {
         let took = self.begun.elapsed();
         let busy = self.shift.take().map_or(Duration::ZERO, |shift| shift.share());

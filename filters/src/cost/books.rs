@@ -138,7 +138,8 @@ impl Books {
     }
 
     /// Takes what a call may cost out of the budgets.
-    pub async fn reserve(self: &Arc<Self>, order: &Order) -> Result<Option<Reservation>, Refused> {
+    pub async fn reserve(self: &Arc<Self>, order: &mut Order) -> Result<Option<Reservation>, Refused> {
+        order.expected = self.output(order);
         let Some(amount) = self.most(order) else { return Ok(None) };
         let question = &order.ask.question;
         let demand = Demand {
@@ -154,22 +155,26 @@ impl Books {
         Ok(Some(held))
     }
 
+    /// The tokens that an answer may have: as its client bounds it, or as others like it had.
+    fn output(&self, order: &Order) -> u64 {
+        let question = &order.ask.question;
+        let each = match question.max_tokens {
+            _ if order.ask.route == Route::Embeddings => 0,
+            Some(most) => most,
+            None => self.outputs.output(question.model.as_deref(), order.prompt.unwrap_or(0)),
+        };
+        each.saturating_mul(question.choices.unwrap_or(1).max(1))
+    }
+
     /// What a call may cost, as far as anybody can know; none where nobody asks.
     fn most(&self, order: &Order) -> Option<Money> {
         if self.budgets.is_empty() {
             return None;
         }
         let Some(price) = &order.price else { return Some(Money::ZERO) };
-        let (ask, input) = (&order.ask, order.prompt.unwrap_or(0));
-        let question = &ask.question;
+        let (question, input) = (&order.ask.question, order.prompt.unwrap_or(0));
         let model = question.model.as_deref();
-        let choices = question.choices.unwrap_or(1).max(1);
-        let each = match question.max_tokens {
-            _ if ask.route == Route::Embeddings => 0,
-            Some(most) => most,
-            None => self.outputs.output(model, input),
-        };
-        let tokens = Tokens { output: each.saturating_mul(choices), ..input_only(input) };
+        let tokens = Tokens { output: order.expected, ..input_only(input) };
         let by_tokens = price.cost(&Use { tokens, service: question.service.unwrap_or_default(), ..Use::default() });
         let by_time = if price.is_by_time() { self.times.output(model, input) } else { 0 };
         Some(by_tokens + Money::from_nanos(by_time.saturating_mul(1000)))

@@ -156,6 +156,15 @@ impl Ledger {
         Ledger::start(config, meter, Place::File(path), connection, Some(lock))
     }
 
+    /// Opens a file to read only, whoever writes it.
+    pub fn read_only(path: &Path) -> Result<Self, Error> {
+        let path = path.to_owned();
+        // Whether it can be read at all is said at once.
+        file::reader(&path).map_err(|error| Error::of(&path, error))?;
+        let pending = Arc::default();
+        Ok(Ledger { pending, place: Place::File(path), writer: None, checkpointer: None, _lock: None })
+    }
+
     fn start(
         config: &Config,
         meter: &Meter,

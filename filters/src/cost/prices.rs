@@ -189,7 +189,7 @@ impl Prices {
 }
 
 /// Of prices for the same models in their order, the first that nothing puts before another.
-fn in_doubt(prices: &[Price], places: &[usize]) -> Option<usize> {
+fn in_doubt(prices: &[Arc<Price>], places: &[usize]) -> Option<usize> {
     let equal = |one: &usize, other: &usize| {
         let (one, other) = (&prices[*one], &prices[*other]);
         one.table == other.table && one.from == other.from

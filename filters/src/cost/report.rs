@@ -1,6 +1,7 @@
 //! What the books say, for the admin port: costs by whatever they are asked to be grouped by.
 
 use jiff::civil::Date;
+use jiff::tz::TimeZone;
 use jiff::{Timestamp, ToSpan, Zoned};
 use serde_json::{Map, Value, json};
 
@@ -87,7 +88,7 @@ impl Books {
     pub fn costs_today(&self, asked: &Asked) -> Result<Value, Unclear> {
         let now = now_ms();
         let day = self.zoned(now).date();
-        let from = self.midnight(day).ok_or_else(|| Unclear::Time("from", day.to_string()))?;
+        let from = midnight(day, &self.zone).ok_or_else(|| Unclear::Time("from", day.to_string()))?;
         self.between(asked, from, now + 1)
     }
 
@@ -188,22 +189,34 @@ impl Books {
         Timestamp::from_millisecond(at).unwrap_or_default().to_zoned(self.zone.clone())
     }
 
-    /// When a day begins.
-    fn midnight(&self, day: Date) -> Option<i64> {
-        Some(day.to_zoned(self.zone.clone()).ok()?.timestamp().as_millisecond())
-    }
-
     fn moment(&self, name: &'static str, text: Option<&str>) -> Result<Option<i64>, Unclear> {
-        let Some(text) = text else { return Ok(None) };
-        let wrong = || Unclear::Time(name, text.to_owned());
-        if let Ok(moment) = text.parse::<Timestamp>() {
-            return Ok(Some(moment.as_millisecond()));
-        }
-        let day: Date = text.parse().map_err(|_| wrong())?;
-        // Until a day means until its end.
-        let day = if name == "until" { day.checked_add(1.day()).map_err(|_| wrong())? } else { day };
-        self.midnight(day).map(Some).ok_or_else(wrong)
+        moment_of(name, text, &self.zone)
     }
+}
+
+pub fn utc() -> TimeZone {
+    TimeZone::UTC
+}
+
+/// A date or a moment in Unix milliseconds. A date is its midnight, and as an end the midnight after it.
+///
+/// # Errors
+/// It is neither.
+pub fn moment_of(name: &'static str, text: Option<&str>, zone: &TimeZone) -> Result<Option<i64>, Unclear> {
+    let Some(text) = text else { return Ok(None) };
+    let wrong = || Unclear::Time(name, text.to_owned());
+    if let Ok(moment) = text.parse::<Timestamp>() {
+        return Ok(Some(moment.as_millisecond()));
+    }
+    let day: Date = text.parse().map_err(|_| wrong())?;
+    // Until a day means until its end.
+    let day = if name == "until" { day.checked_add(1.day()).map_err(|_| wrong())? } else { day };
+    midnight(day, zone).map(Some).ok_or_else(wrong)
+}
+
+/// When a day begins.
+fn midnight(day: Date, zone: &TimeZone) -> Option<i64> {
+    Some(day.to_zoned(zone.clone()).ok()?.timestamp().as_millisecond())
 }
 
 fn tell(sums: &Sums) -> Value {
