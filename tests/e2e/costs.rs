@@ -120,7 +120,7 @@ impl Deed {
 
     fn body(self, number: u64, random: &mut fastrand::Rng) -> Value {
         const WORDS: [&str; 8] = ["ship", "water", "paddle", "reef", "storm", "harbour", "lantern", "keel"];
-        let words: Vec<_> = (0..random.usize(5..60)).map(|_| *random.choice(WORDS).unwrap()).collect();
+        let words: Vec<_> = (0..random.usize(5..60)).map(|_| WORDS[random.usize(0..WORDS.len())]).collect();
         let text = format!("{number} {}", words.join(" "));
         let mut sim = json!({ "tokens": random.u64(12..40) });
         let streams = !matches!(self, Deed::Plain | Deed::Limited | Deed::Failing | Deed::Twins | Deed::Again);
