@@ -14,7 +14,7 @@ use crate::reply::{Event, Kind};
 use crate::tokens::Tokenizers;
 use crate::{Ask, Route};
 use said::Said;
-use text::Texts;
+use text::{Depth, Texts};
 
 /// What one answer used, every kind apart that has a price of its own.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -153,20 +153,22 @@ impl Tally {
 
     /// An estimate of the output until now, from its texts: for answers whose backend did not say.
     ///
-    /// It takes milliseconds for a long answer of a model whose own tokenizer is known: whoever can wait asks
-    /// [`Tally::count_output`].
+    /// Of a model whose own tokenizer is known it counts the first 4 KiB and takes the rest to be like them, so that
+    /// no worker is held for long. Whoever can wait asks [`Tally::count_output`].
     pub fn output_so_far(&self) -> u64 {
-        self.texts.tokens()
+        self.texts.tokens(Depth::AtOnce)
     }
 
-    /// The same, and a long answer is counted on another thread, so that nobody else waits.
+    /// The same from all of its texts, up to 64 KiB: a long answer is counted on another thread, so that nobody
+    /// else waits.
     pub async fn count_output(&self) -> u64 {
         if !self.texts.is_long() {
-            return self.texts.tokens();
+            return self.output_so_far();
         }
         let texts = self.texts.clone();
-        // It fails only if the tokenizer panics.
-        tokio::task::spawn_blocking(move || texts.tokens()).await.unwrap_or_default()
+        let count = tokio::task::spawn_blocking(move || texts.tokens(Depth::Whole));
+        // It fails only if the tokenizer panics, or as the process ends.
+        count.await.unwrap_or_else(|_| self.output_so_far())
     }
 }
 

@@ -29,19 +29,20 @@ struct Exchange {
     answer: String,
 }
 
-fn main() -> anyhow::Result<()> {
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> anyhow::Result<()> {
     let file = std::env::args().nth(1).context("the file of a tokenizer is missing")?;
     let config: Config = serde_json::from_value(serde_json::json!({"models": ["*"], "file": file}))?;
     let tokenizers = Arc::new(Tokenizers::new(&[config])?);
     for line in std::io::stdin().lock().lines() {
         let exchange: Exchange = serde_json::from_str(&line?).context("a line is no exchange")?;
-        let (input, output) = count(&exchange, &tokenizers)?;
+        let (input, output) = count(&exchange, &tokenizers).await?;
         println!("{}", serde_json::json!({"input": input, "output": output}));
     }
     Ok(())
 }
 
-fn count(exchange: &Exchange, tokenizers: &Arc<Tokenizers>) -> anyhow::Result<(u64, u64)> {
+async fn count(exchange: &Exchange, tokenizers: &Arc<Tokenizers>) -> anyhow::Result<(u64, u64)> {
     let Some(route) = Route::ALL.into_iter().find(|route| route.path() == exchange.route) else {
         bail!("`{}` is no route", exchange.route);
     };
@@ -53,7 +54,7 @@ fn count(exchange: &Exchange, tokenizers: &Arc<Tokenizers>) -> anyhow::Result<(u
     for event in events(&ask, exchange.answer.clone().into()) {
         tally.event(&event);
     }
-    Ok((tokenizers.prompt(&ask), tally.output_so_far()))
+    Ok((tokenizers.prompt(&ask), tally.count_output().await))
 }
 
 fn events(ask: &Ask, answer: Bytes) -> Vec<Event> {

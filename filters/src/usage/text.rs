@@ -12,6 +12,7 @@ use memchr::{memchr, memchr2};
 
 use crate::Route;
 use crate::tokens::Tokenizers;
+pub use kept::Depth;
 use kept::{Ending, Kept};
 
 /// Pieces of a stream up to this length are one token: that is what backends send.
@@ -210,11 +211,10 @@ impl Texts {
         self.text.clear();
     }
 
-    /// Milliseconds of work for a long text of which the model's own tokenizer is known: see [`Texts::is_long`].
-    pub fn tokens(&self) -> u64 {
+    pub fn tokens(&self, depth: Depth) -> u64 {
         if let Some(kept) = &self.kept {
             let count = |text: &str| self.tokenizers.text(self.model.as_deref(), text);
-            return kept.tokens(self.streamed, count);
+            return kept.tokens(self.streamed, depth, count);
         }
         match self.sampled_from {
             0 => self.tokens,
@@ -222,7 +222,7 @@ impl Texts {
         }
     }
 
-    /// Whether to count it is more than a worker should be held for.
+    /// Whether to count it whole is more than a worker should be held for.
     pub fn is_long(&self) -> bool {
         self.kept.as_ref().is_some_and(Kept::is_long)
     }

@@ -7,14 +7,16 @@
 //!
 //! The token that ends a turn is none of the text, and vLLM and llama.cpp count it.
 
+use std::collections::HashMap;
+
 use super::meaning;
 use crate::Route;
 use crate::tokens::Own;
 
 /// No more of one answer is tokenised; the rest is taken to be like it.
 const MOST_BYTES: usize = 64 * 1024;
-/// What is tokenised in about 200 µs.
-const LONG_BYTES: usize = 512;
+/// What a worker may tokenise itself.
+const AT_ONCE_BYTES: usize = 4 * 1024;
 /// Between two texts. In a string of JSON this byte is always escaped.
 const SEPARATOR: u8 = b'\n';
 
@@ -30,6 +32,15 @@ pub struct Kept {
     /// Answers that ended of themselves, and those that were cut off at the limit.
     ended: u64,
     cut_off: u64,
+}
+
+/// How much of an answer is tokenised: of a longer one, these first bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Depth {
+    /// In a few milliseconds at most.
+    AtOnce,
+    /// In a hundred milliseconds at most.
+    Whole,
 }
 
 /// Why an answer ended.
@@ -65,7 +76,9 @@ impl Kept {
     }
 
     pub fn end_of_text(&mut self) {
-        if self.texts.last().is_some_and(|last| *last != SEPARATOR) && self.texts.len() < MOST_BYTES {
+        if self.texts.len() >= MOST_BYTES {
+            self.left_out += 1;
+        } else if self.texts.last().is_some_and(|last| *last != SEPARATOR) {
             self.texts.push(SEPARATOR);
         }
     }
@@ -80,22 +93,25 @@ impl Kept {
     }
 
     pub fn is_long(&self) -> bool {
-        self.texts.len() > LONG_BYTES
+        self.texts.len() > AT_ONCE_BYTES
     }
 
-    pub fn tokens(&self, streamed: bool, count: impl Fn(&str) -> u64) -> u64 {
-        let texts = || self.texts.split(|byte| *byte == SEPARATOR).filter(|text| !text.is_empty()).map(meaning);
-        let apart = || texts().map(|text| count(&text)).sum::<u64>();
+    pub fn tokens(&self, streamed: bool, depth: Depth, count: impl Fn(&str) -> u64) -> u64 {
+        let most = if depth == Depth::AtOnce { AT_ONCE_BYTES } else { MOST_BYTES };
+        let sample = &self.texts[..self.texts.len().min(most)];
+        let texts = || sample.split(|byte| *byte == SEPARATOR).filter(|text| !text.is_empty());
+        let joined = || texts().map(meaning).collect::<String>();
         let counted = match (streamed, self.own) {
-            (false, _) => apart(),
-            (true, Own::Pieces) => count(&texts().collect::<String>()),
+            (false, _) => apart(texts(), &count),
+            (true, Own::Pieces) => count(&joined()),
             (true, Own::Bytes) => {
-                let (whole, apart) = (count(&texts().collect::<String>()), apart());
+                let (whole, apart) = (count(&joined()), apart(texts(), &count));
                 // More than that is no model's way to write, but a backend's to cut.
                 if apart <= whole + whole / 4 + 8 { apart } else { whole }
             }
         };
-        let rest = self.left_out as f64 * counted as f64 / self.texts.len().max(1) as f64;
+        let left_out = (self.texts.len() - sample.len()) as u64 + self.left_out;
+        let rest = left_out as f64 * counted as f64 / sample.len().max(1) as f64;
         self.at_its_end(counted.saturating_add(rest as u64))
     }
 
@@ -107,4 +123,10 @@ impl Kept {
             _ => counted.saturating_add(self.ended),
         }
     }
+}
+
+/// The tokens of texts one by one. Those of a stream are words, most of which come again.
+fn apart<'texts>(texts: impl Iterator<Item = &'texts [u8]>, count: impl Fn(&str) -> u64) -> u64 {
+    let mut known = HashMap::new();
+    texts.map(|text| *known.entry(text).or_insert_with(|| count(&meaning(text)))).sum()
 }
