@@ -349,9 +349,10 @@ impl BackgroundService for Drain {
         if tokio::time::timeout(self.time, idle).await.is_err() {
             tracing::warn!(in_flight = self.active.count(), "the time to drain is over");
         }
+        // What is not written yet is money: first.
+        self.spent.finish().await;
         self.limiter.finish().await;
         self.kept.finish().await;
-        self.spent.finish().await;
         // Pingora would sit out the whole time even with nothing left to wait for.
         std::process::exit(0);
     }

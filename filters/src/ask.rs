@@ -161,7 +161,7 @@ pub struct Ask {
     pub target: String,
     /// The headers that the backend will get, from an allow-list: the first asker's, if many share.
     pub headers: HeaderMap,
-    /// The bytes as they came; the backend gets these and no others.
+    /// The bytes as they came; the backend gets these and no others, but for the wish to be told a stream's usage.
     pub body: Bytes,
     /// What the rooms need to know of the body.
     pub question: Question,

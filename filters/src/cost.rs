@@ -29,7 +29,7 @@ use crate::charge::{self, Charged, Source};
 use crate::refusal::{self, Reason};
 use crate::reply::Body;
 use crate::usage::Tally;
-use crate::{Ask, Call, Filter, Next, Refusal, Reply};
+use crate::{Ask, Call, Filter, Next, Refusal, Reply, Route};
 use bill::{Bill, Order, estimated, said};
 pub use books::Books;
 pub use config::Config;
@@ -107,7 +107,7 @@ impl Cost {
             Body::Whole(bytes) => {
                 tally.event(&crate::Event { bytes: bytes.clone(), kind: crate::reply::Kind::Bytes });
                 reply.body = Body::Whole(bytes);
-                self.settle(ask, bill, &tally).await;
+                self.settle(ask, bill, tally).await;
                 tell(&mut reply);
                 reply
             }
@@ -115,15 +115,34 @@ impl Cost {
     }
 
     /// Pays for an answer that is whole.
-    async fn settle(&self, ask: &Arc<Ask>, bill: Bill, tally: &Tally) {
+    async fn settle(&self, ask: &Arc<Ask>, bill: Bill, tally: Tally) {
+        let mut whole = Whole(Some((bill, tally)));
+        let Some((_, tally)) = &whole.0 else { return };
         let used = match said(tally, ask.route) {
             Some(used) => used,
             None => {
-                let prompt = self.0.tokenizers.count_prompt(ask).await;
-                estimated(Some(tally), prompt, tally.count_output().await)
+                let prompt = match tally.usage().and_then(|usage| usage.input) {
+                    Some(input) => input,
+                    None => self.0.tokenizers.count_prompt(ask).await,
+                };
+                let writes = ask.route != Route::Embeddings;
+                estimated(Some(tally), prompt, if writes { tally.count_output().await } else { 0 })
             }
         };
-        bill.pay(&used, Ended::Complete);
+        if let Some((bill, _)) = whole.0.take() {
+            bill.pay(&used, Ended::Complete);
+        }
+    }
+}
+
+/// An answer that is there, while it is counted: who leaves meanwhile has had it.
+struct Whole(Option<(Bill, Tally)>);
+
+impl Drop for Whole {
+    fn drop(&mut self) {
+        if let Some((bill, tally)) = self.0.take() {
+            bill.pay_for(tally, Ended::Complete);
+        }
     }
 }
 

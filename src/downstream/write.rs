@@ -2,8 +2,8 @@
 
 use bytes::{Bytes, BytesMut};
 use futures::StreamExt;
-use http::header::{ALLOW, CONTENT_LENGTH, CONTENT_TYPE, HeaderName, HeaderValue, TRANSFER_ENCODING};
-use http::{StatusCode, Version};
+use http::header::{ALLOW, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderName, HeaderValue, TRANSFER_ENCODING};
+use http::{HeaderMap, StatusCode, Version};
 use outrigger_filters::charge::{self, Charge, Charged, Source};
 use outrigger_filters::refusal::broken_event;
 use outrigger_filters::reply::{Kind, Timing};
@@ -42,7 +42,8 @@ pub async fn reply(session: &mut Session, route: Route, request: &mut Request, r
             }
             session.as_downstream_mut().write_response_header(Box::new(head)).await?;
             // A header has said it where it was known before: of an answer that is shared or kept.
-            let bill = charge.filter(|_| request.asks_cost && !headers.contains_key(charge::HEADER)).map(Bill);
+            let wanted = request.asks_cost && !headers.contains_key(charge::HEADER) && is_event_stream(&headers);
+            let bill = charge.filter(|_| wanted).map(Bill);
             relay(session, route, request, events, bill).await
         }
     }
@@ -128,6 +129,12 @@ async fn relay(
             }
         }
     }
+}
+
+/// Whether comments may stand in it.
+fn is_event_stream(headers: &HeaderMap) -> bool {
+    let kind = headers.get(CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"text/event-stream"));
+    kind && headers.get(CONTENT_ENCODING).is_none_or(|encoding| encoding == "identity")
 }
 
 /// What a stream cost, for a client that wants to be told.

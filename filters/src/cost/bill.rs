@@ -12,6 +12,7 @@ use super::budgets::Reservation;
 use super::busy::Shift;
 use super::ledger::Ended;
 use super::prices::{Price, Use};
+use super::wishes;
 use crate::Ask;
 use crate::ask::Route;
 use crate::charge::{Charge, Source};
@@ -102,9 +103,15 @@ impl Bill {
     pub fn pay_for(mut self, tally: Tally, end: Ended) {
         let Some(open) = self.open.take() else { return };
         let closed = open.close(end);
-        match said(&tally, closed.open.order.ask.route) {
-            Some(used) => self.books.book(closed, &used),
-            None => self.books.count_and_book(closed, Some(tally)),
+        let order = &closed.open.order;
+        match (said(&tally, order.ask.route), order.prompt) {
+            (Some(used), _) => self.books.book(closed, &used),
+            // Its client waits to be told.
+            (None, Some(prompt)) if end == Ended::Complete && wishes::asks_cost(order.ask.steering()) => {
+                let used = estimated(Some(&tally), prompt, tally.output_so_far());
+                self.books.book(closed, &used);
+            }
+            (None, _) => self.books.count_and_book(closed, Some(tally)),
         }
     }
 
@@ -141,6 +148,11 @@ impl Open {
             let service = self.order.ask.question.service.unwrap_or_default();
             held.grow(price.cost(&Use { tokens, service, ..Use::default() }));
         }
+    }
+
+    /// Pieces of the answer that have come.
+    pub const fn pieces(&self) -> u64 {
+        self.tokens
     }
 
     fn close(mut self: Box<Self>, end: Ended) -> Closed {

@@ -29,8 +29,8 @@ use crate::tenants::Names;
 use crate::tokens::Tokenizers;
 use crate::usage::{Service, Tokens};
 
-/// How long the end of the process waits for the ledger's disk.
-const LAST_FLUSH: Duration = Duration::from_secs(5);
+/// How long the end of the process waits for what is still counted, and for the ledger's disk.
+const LAST_FLUSH: Duration = Duration::from_secs(2);
 
 /// A backend, as far as costs go.
 #[derive(Clone, Debug)]
@@ -260,8 +260,7 @@ impl Books {
 
     /// Waits until all is counted and written that was used until now; whether it is. Blocks.
     pub fn settle_all(&self) -> bool {
-        self.counting.flush();
-        self.ledger.flush(LAST_FLUSH)
+        self.counting.flush(LAST_FLUSH) & self.ledger.flush(LAST_FLUSH)
     }
 
     /// What goes on behind the requests. Never ends.

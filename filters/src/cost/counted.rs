@@ -36,10 +36,11 @@ impl Counted {
     }
 
     fn see(&mut self, batch: &mut Batch) {
-        let Some(open) = &mut self.open else { return };
         let mut over = false;
         for event in batch.iter_mut() {
-            open.see(event);
+            if let Some(open) = &mut self.open {
+                open.see(event);
+            }
             if self.hiding == Hiding::Usage && event.kind == Kind::Data && sse::is_usage(&event.bytes) {
                 event.kind = Kind::Usage;
             }
