@@ -37,6 +37,7 @@ pub struct Readiness {
     listen: SocketAddr,
     draining: Arc<AtomicBool>,
     limiter: Arc<Limiter>,
+    books: Arc<Books>,
 }
 
 impl Readiness {
@@ -47,6 +48,9 @@ impl Readiness {
         }
         if !self.limiter.is_settled() {
             return Some("Redis has not been asked yet");
+        }
+        if !self.books.is_settled() {
+            return Some("Redis is new, and the budgets in it are not settled yet");
         }
         let connect = tokio::net::TcpStream::connect(reachable(self.listen));
         match tokio::time::timeout(Duration::from_secs(1), connect).await {
@@ -90,8 +94,12 @@ pub fn run(mut config: Config) -> anyhow::Result<()> {
     server.bootstrap();
     let shared = Shared { limits: &limits, cache: &cache, books: &books, backends: &backends };
     server.add_service(clients_service(&config, &conf, &metrics, &shared, active.clone())?);
-    let readiness =
-        Readiness { listen: config.server.listen, draining: draining.clone(), limiter: limits.limiter.clone() };
+    let readiness = Readiness {
+        listen: config.server.listen,
+        draining: draining.clone(),
+        limiter: limits.limiter.clone(),
+        books: books.0.clone(),
+    };
     let admin = Admin {
         registry: metrics.registry.clone(),
         readiness,

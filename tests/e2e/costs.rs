@@ -126,7 +126,8 @@ impl Deed {
         let streams = !matches!(self, Deed::Plain | Deed::Limited | Deed::Failing | Deed::Twins | Deed::Again);
         match self {
             Deed::Untold => sim["hide_usage"] = true.into(),
-            Deed::Leave(_) => sim["gap_ms"] = 3.into(),
+            // Long enough that none is at its end when its client goes.
+            Deed::Leave(_) => (sim["gap_ms"], sim["tokens"]) = (3.into(), 200.into()),
             Deed::Cut(at) => (sim["fault"], sim["at"]) = ("cut".into(), at.into()),
             Deed::Limited => sim["status"] = 429.into(),
             Deed::Failing => sim["status"] = 500.into(),

@@ -263,6 +263,11 @@ impl Books {
         self.counting.flush(LAST_FLUSH) & self.ledger.flush(LAST_FLUSH)
     }
 
+    /// Whether budgets can be decided as they should.
+    pub fn is_settled(&self) -> bool {
+        self.budgets.is_settled()
+    }
+
     /// What goes on behind the requests. Never ends.
     pub async fn run(self: Arc<Self>) {
         if self.budgets.has_hard() {

@@ -10,6 +10,7 @@ use super::Budgets;
 use super::account::{Account, Known, Open, State, Word};
 use super::shared::{Heard, Remote, Told};
 use super::step::OTHERS;
+use crate::store::{Fault, Health};
 
 /// How often there is news for Redis, at most.
 const FLUSH: Duration = Duration::from_millis(50);
@@ -74,6 +75,16 @@ impl Budgets {
         let _ = tokio::time::timeout(GOODBYE, told).await;
     }
 
+    /// Whether budgets can be decided as they should: without Redis, or with one that knows all, or one that was tried and is
+    /// not to be had. A Redis that is new takes most of a second.
+    pub fn is_settled(&self) -> bool {
+        let Some(remote) = self.remote.as_ref().filter(|_| !self.is_empty()) else { return true };
+        match remote.store.health() {
+            Health::Up => remote.is_settled(),
+            Health::Down { reason, .. } => reason != Fault::NotTried,
+        }
+    }
+
     fn has_news(&self) -> bool {
         !self.news.lock().unwrap_or_else(PoisonError::into_inner).is_empty()
     }
@@ -126,7 +137,9 @@ impl Budgets {
             return false;
         }
         let news = std::mem::take(&mut *self.news.lock().unwrap_or_else(PoisonError::into_inner));
-        if news.is_empty() && asked.elapsed() < QUIET {
+        // Until Redis has once been sure of its sums nobody may rely on them: it is asked until it is.
+        let quiet = if remote.is_settled() { QUIET } else { FLUSH };
+        if news.is_empty() && asked.elapsed() < quiet {
             return true;
         }
         *asked = Instant::now();

@@ -13,6 +13,7 @@
 //!
 //! All keys share one hash tag, so that one script may touch several budgets in a cluster, too.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, LazyLock, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
@@ -52,6 +53,8 @@ pub struct Remote {
     start: String,
     prefix: String,
     life: Mutex<String>,
+    /// Whether it has ever been sure of its sums.
+    settled: AtomicBool,
 }
 
 pub struct Answer {
@@ -78,7 +81,16 @@ impl Remote {
         let Sharing { store, sidecar, reservation } = sharing;
         let prefix = format!("{}:{{b}}", store.prefix());
         let start = format!("{:016x}", fastrand::u64(..));
-        Remote { store, reservation, step: Step::default(), sidecar, start, prefix, life: Mutex::default() }
+        Remote {
+            store,
+            reservation,
+            step: Step::default(),
+            sidecar,
+            start,
+            prefix,
+            life: Mutex::default(),
+            settled: AtomicBool::new(false),
+        }
     }
 
     /// The places of an account.
@@ -96,6 +108,11 @@ impl Remote {
         call.arg(self.life.lock().unwrap_or_else(PoisonError::into_inner).as_str());
         call.arg(&self.start).arg(self.reservation.as_millis() as u64).arg(&self.sidecar);
         call
+    }
+
+    /// Whether Redis has ever been sure of its sums.
+    pub fn is_settled(&self) -> bool {
+        self.settled.load(Ordering::Acquire)
     }
 
     fn lease(&self, lease: Lease) -> String {
@@ -168,7 +185,9 @@ impl Remote {
             }
             life.clone_into(&mut known);
         }
-        Some((if number(sure)? == 1 { Word::Whole } else { Word::Partial }, number(at)?, rest))
+        let sure = number(sure)? == 1;
+        self.settled.fetch_or(sure, Ordering::AcqRel);
+        Some((if sure { Word::Whole } else { Word::Partial }, number(at)?, rest))
     }
 }
 
