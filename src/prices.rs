@@ -109,7 +109,7 @@ impl Import {
         }
         let mut head = HEAD.replace("COMMAND", &command);
         if let Some(source) = &self.source {
-            _ = write!(head, "# FILE was: {}\n", source.replace(char::is_control, " "));
+            _ = writeln!(head, "# FILE was: {}", source.replace(char::is_control, " "));
         }
         head
     }

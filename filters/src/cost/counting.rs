@@ -20,8 +20,11 @@ pub struct Unsaid {
     pub closed: Closed,
     pub tally: Option<Tally>,
     /// Books it once it is counted.
-    pub book: Box<dyn FnOnce(Closed, &Used) + Send>,
+    pub book: Book,
 }
+
+/// Writes a call down that is over.
+pub type Book = Box<dyn FnOnce(Closed, &Used) + Send>;
 
 enum Job {
     Count(Box<Unsaid>),

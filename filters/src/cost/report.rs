@@ -106,7 +106,7 @@ impl Books {
         let totals = self.ledger.totals(&Query { from, until, by: by.clone(), only: only.clone(), order, limit })?;
         // What was saved was not paid: it stands apart, whatever is grouped by.
         let kinds = self.ledger.totals(&Query { by: vec![Dimension::Kind], only, ..Query::new(from, until) })?;
-        let of = |kind: Kind| kinds.rows.iter().find(|row| row.key.kind == Some(kind)).map(|row| row.sums.clone());
+        let of = |kind: Kind| kinds.rows.iter().find(|row| row.key.kind == Some(kind)).map(|row| row.sums);
         let told = |kind: Kind| tell(&of(kind).unwrap_or_default());
         Ok(json!({
             "from": moment(totals.from),

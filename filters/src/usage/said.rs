@@ -66,7 +66,7 @@ struct CacheWrites {
 
 /// What stands behind the word.
 enum Found {
-    Fields(Fields),
+    Fields(Box<Fields>),
     /// The text ends before it is told.
     Cut,
     SomethingElse,
@@ -109,7 +109,7 @@ impl Said {
         while let Some(found) = FINDER.find(&bytes[at..]) {
             let behind = at + found + WORD.len();
             match read(&bytes[behind..bytes.len().min(behind + LONGEST)]) {
-                Found::Fields(fields) => self.note(fields, bytes),
+                Found::Fields(fields) => self.note(*fields, bytes),
                 Found::Cut if bytes.len() < behind + LONGEST => return at + found,
                 Found::Cut | Found::SomethingElse => {}
             }
@@ -207,7 +207,7 @@ fn read(behind: &[u8]) -> Found {
     let start = memchr::memchr(b'{', behind).unwrap_or(0);
     let mut text = serde_json::Deserializer::from_slice(&behind[start..]);
     match Fields::deserialize(&mut text) {
-        Ok(fields) if fields.is_usage() => Found::Fields(fields),
+        Ok(fields) if fields.is_usage() => Found::Fields(Box::new(fields)),
         Err(error) if error.is_eof() => Found::Cut,
         _ => Found::SomethingElse,
     }

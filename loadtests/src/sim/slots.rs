@@ -107,7 +107,6 @@ impl Drop for Permit {
 /// A place in the line, and then a slot.
 pub enum Turn {
     Waiting(oneshot::Receiver<Permit>),
-    #[expect(dead_code, reason = "it is held, and not looked at")]
     Running(Permit),
 }
 
