@@ -10,7 +10,10 @@ use crate::redis::Redis;
 use crate::support::{Answer, CHAT, Client, Outrigger, Simulator, UNBROKEN, chat, get, post, request, stream};
 
 /// One micro-dollar for a token read and two for one written.
-const PRICE: (&str, &str) = ("COST__PRICE", r#"[{ model = "*", input = 1.0, output = 2.0 }]"#);
+const PRICE: (&str, &str) = (
+    "COST__PRICE",
+    r#"[{ model = "sim", input = 1.0, output = 2.0 }, { model = "gpt-4o", input = 1.0, output = 2.0 }]"#,
+);
 
 async fn costs(sidecar: &Outrigger, query: &str) -> Value {
     get(sidecar.admin, &format!("/api/costs{query}")).await.json()

@@ -5,6 +5,9 @@
 //! does not know, and may give away once more; that is as much as goes through them in the milliseconds between.
 
 use std::sync::{Arc, MutexGuard};
+use std::time::Duration;
+
+use tokio::time::Instant;
 
 use super::Budgets;
 use super::account::{Account, Known, State, Sums, Word};
@@ -13,6 +16,10 @@ use super::refused::{Refused, Why};
 use super::reservation::Reservation;
 use super::shared::{Answer, Remote};
 use crate::store::Unanswered;
+
+/// How long a worker's first connection is waited for, and how often it is looked for.
+const CONNECTING: Duration = Duration::from_millis(250);
+const AGAIN: Duration = Duration::from_millis(1);
 
 impl Budgets {
     pub(super) async fn reserve_together(
@@ -35,7 +42,7 @@ impl Budgets {
             return self.decide_alone(remote, reservation, Known::Nothing);
         }
         reservation.open(Known::Asked);
-        match self.ask(remote, &reservation).await {
+        match self.ask_connected(remote, &reservation).await {
             Ok(answer) if answer.reserved => {
                 reservation.place();
                 self.learn(&reservation, &answer);
@@ -49,6 +56,24 @@ impl Budgets {
             }
             Ok(_) => self.decide_alone(remote, reservation, Known::Nothing),
             Err(_) => self.decide_alone(remote, reservation, Known::Asked),
+        }
+    }
+
+    /// Asks, and where this worker has no connection yet, waits for it: with many at once on a fresh worker, who decided alone
+    /// would overshoot.
+    async fn ask_connected(
+        self: &Arc<Self>,
+        remote: &Arc<Remote>,
+        reservation: &Reservation,
+    ) -> Result<Answer, Unanswered> {
+        let until = Instant::now() + CONNECTING;
+        loop {
+            match self.ask(remote, reservation).await {
+                Err(Unanswered::Down) if remote.store.epoch().is_some() && Instant::now() < until => {
+                    tokio::time::sleep(AGAIN).await;
+                }
+                answered => return answered,
+            }
         }
     }
 
