@@ -66,7 +66,7 @@ test-llmock: test-build
 	tests/llmock/run.sh
 
 test-prices: test-build
-	$(CARGO) build --locked -p outrigger-filters --example price
+	$(CARGO) build --locked --workspace --example price
 	tests/prices/run.sh
 
 test-llama: test-build

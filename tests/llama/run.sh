@@ -10,5 +10,5 @@ if ! { pip -r "$here/requirements.txt" && pip --no-deps -r "$here/requirements-m
   exit 0
 fi
 # With it the answers are counted as the proxy counts them.
-(cd "$here/../.." && cargo build -q -p outrigger-filters --example count --locked)
+(cd "$here/../.." && cargo build -q --workspace --example count --locked)
 "$venv/bin/pytest" -q "$here"

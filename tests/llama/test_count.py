@@ -35,7 +35,7 @@ class Exchange:
 @pytest.fixture(scope="module")
 def llama_url() -> Iterator[str]:
     if not COUNT.exists():
-        pytest.fail(f"{COUNT} is missing: cargo build -p outrigger-filters --example count")
+        pytest.fail(f"{COUNT} is missing: cargo build --workspace --example count")
     if url := os.environ.get("LLAMA_URL"):
         yield url
         return
