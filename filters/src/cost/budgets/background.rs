@@ -233,7 +233,9 @@ impl State {
         }
         told.acknowledged = shared.told_spent();
         told.total = shared.total;
-        let over = shared.over.drain(..shared.over.len().min(most));
+        // What a call held stays held until what it spent is told with its end, and before the first answer that is not told.
+        let ended = if shared.met { shared.over.len().min(most) } else { 0 };
+        let over = shared.over.drain(..ended);
         told.leases.extend(over.map(|(lease, held)| (lease, held, 0)));
         while told.leases.len() < most
             && let Some(lease) = shared.due.pop()
@@ -244,7 +246,8 @@ impl State {
                 Some(Open { told: Known::Asked, .. }) | None => {}
             }
         }
-        shared.queued = !shared.over.is_empty() || !shared.due.is_empty();
+        // One that Redis has not answered about yet is told of again once it has.
+        shared.queued = shared.met && (!shared.over.is_empty() || !shared.due.is_empty());
         told
     }
 
