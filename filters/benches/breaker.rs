@@ -2,19 +2,21 @@
 //!
 //! `cargo bench -p outrigger-filters --bench breaker`; ends with 1 where the bar of 5 µs at p50 is missed.
 
+mod turns;
+
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use futures::{StreamExt, stream};
+use futures::stream;
 use http::{HeaderMap, StatusCode};
 use outrigger_filters::ask::Sharing;
 use outrigger_filters::breaker::{self, Breaker, Config, Fleet};
 use outrigger_filters::reply::Kind;
-use outrigger_filters::{Ask, Backend, Body, Call, Chain, Event, Filter, Refusal, Reply, Route, Tenant};
-use tokio::time::Instant;
+use outrigger_filters::{Ask, Backend, Call, Chain, Event, Filter, Refusal, Reply, Route, Tenant};
+use turns::{Added, added};
 
 /// Answers at once: whole, or with so many events.
 struct Prompt(Option<usize>);
@@ -37,8 +39,6 @@ fn ask(body: &str) -> Ask {
     Ask::read(route, Tenant::anonymous(), target, HeaderMap::new(), body, Sharing::Allowed).expect("a good body")
 }
 
-const ROUNDS: usize = 40;
-const CALLS: usize = 2_000;
 const BAR: Duration = Duration::from_micros(5);
 
 fn chain(backends: usize, balance: &str, events: Option<usize>) -> Chain {
@@ -48,24 +48,6 @@ fn chain(backends: usize, balance: &str, events: Option<usize>) -> Chain {
     let fleet = Fleet::new(&config, &backends, &meter);
     let room: Vec<Arc<dyn Filter>> = if backends.is_empty() { Vec::new() } else { vec![Arc::new(Breaker::new(fleet))] };
     Chain::new(room, Arc::new(Prompt(events)), &meter)
-}
-
-/// The times of so many calls, each answer read to its end.
-async fn calls(chain: &Chain, body: &str, times: &mut Vec<Duration>) {
-    for _ in 0..CALLS {
-        let ask = Arc::new(ask(body));
-        let begun = Instant::now();
-        let reply = chain.run(ask).await.expect("an answer");
-        if let Body::Events(mut events) = reply.body {
-            while events.next().await.is_some() {}
-        }
-        times.push(begun.elapsed());
-    }
-}
-
-fn median(times: &mut [Duration]) -> Duration {
-    times.sort_unstable();
-    times[times.len() / 2]
 }
 
 fn main() -> ExitCode {
@@ -81,19 +63,9 @@ fn main() -> ExitCode {
         ("stream of 16 events, one backend", 1, "least_in_flight", stream),
     ] {
         let (with, without) = (chain(backends, balance, events), chain(0, balance, events));
-        let mut added = Vec::new();
-        for round in 0..ROUNDS {
-            let (mut first, mut second) = (Vec::new(), Vec::new());
-            let (one, other) = if round % 2 == 0 { (&with, &without) } else { (&without, &with) };
-            runtime.block_on(calls(one, body, &mut first));
-            runtime.block_on(calls(other, body, &mut second));
-            let (mut with, mut without) = if round % 2 == 0 { (first, second) } else { (second, first) };
-            added.push(median(&mut with).saturating_sub(median(&mut without)));
-        }
-        let (least, most) = (added.iter().min().copied(), added.iter().max().copied());
-        let p50 = median(&mut added);
+        let Added { p50, least, most } = added(&runtime, &with, &without, |_| ask(body));
         met &= p50 <= BAR;
-        println!("{what}: {p50:?} at p50 (rounds {:?} to {:?})", least.unwrap_or_default(), most.unwrap_or_default());
+        println!("{what}: {p50:?} at p50 (rounds {least:?} to {most:?})");
     }
     if met { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

@@ -2,22 +2,24 @@
 //!
 //! `cargo bench -p outrigger-filters --bench cost`; ends with 1 where a bar is missed: 10 µs a request, 1 µs an event.
 
+mod turns;
+
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use futures::{StreamExt, stream};
+use futures::stream;
 use http::{HeaderMap, StatusCode};
 use outrigger_filters::ask::Sharing;
 use outrigger_filters::cost::books::{self, Books, Parts};
 use outrigger_filters::cost::{Config, Cost};
 use outrigger_filters::reply::Kind;
 use outrigger_filters::tokens::Tokenizers;
-use outrigger_filters::{Ask, Backend, Body, Call, Chain, Event, Filter, Refusal, Reply, Route, Tenant};
+use outrigger_filters::{Ask, Backend, Call, Chain, Event, Filter, Refusal, Reply, Route, Tenant};
 use serde_json::{Value, json};
-use tokio::time::Instant;
+use turns::{Added, added};
 
 const WHOLE: &str = r#"{"id":"chatcmpl-1","object":"chat.completion","created":1,"model":"gpt-4o","choices":[{"index":0,"message":{"role":"assistant","content":"Hello! How can I help you today?"},"finish_reason":"stop"}],"usage":{"prompt_tokens":19,"completion_tokens":10,"total_tokens":29}}"#;
 const TOKEN: &[u8] = b"data: {\"id\":\"chatcmpl-1\",\"object\":\"chat.completion.chunk\",\"created\":1,\"model\":\"gpt-4o\",\"choices\":[{\"index\":0,\"delta\":{\"content\":\" word\"},\"finish_reason\":null}]}\n\n";
@@ -50,9 +52,6 @@ fn ask(stream: bool, number: usize) -> Ask {
     Ask::read(route, Tenant::anonymous(), target, HeaderMap::new(), body, Sharing::Allowed).expect("a good body")
 }
 
-const ROUNDS: usize = 40;
-const CALLS: usize = 2_000;
-
 fn chain(settings: Option<&Value>, tokens: Option<usize>) -> Chain {
     let meter = opentelemetry::global::meter("bench");
     let rooms: Vec<Arc<dyn Filter>> = match settings {
@@ -66,24 +65,6 @@ fn chain(settings: Option<&Value>, tokens: Option<usize>) -> Chain {
         }
     };
     Chain::new(rooms, Arc::new(Prompt(tokens)), &meter)
-}
-
-/// The times of so many calls, each answer read to its end.
-async fn calls(chain: &Chain, stream: bool, times: &mut Vec<Duration>) {
-    for number in 0..CALLS {
-        let ask = Arc::new(ask(stream, number));
-        let begun = Instant::now();
-        let reply = chain.run(ask).await.expect("an answer");
-        if let Body::Events(mut events) = reply.body {
-            while events.next().await.is_some() {}
-        }
-        times.push(begun.elapsed());
-    }
-}
-
-fn median(times: &mut [Duration]) -> Duration {
-    times.sort_unstable();
-    times[times.len() / 2]
 }
 
 fn main() -> ExitCode {
@@ -101,19 +82,9 @@ fn main() -> ExitCode {
         ("stream of 16 tokens", &json!({}), Some(16), Some(micros(10 + 18))),
     ] {
         let (with, without) = (chain(Some(settings), tokens), chain(None, tokens));
-        let mut added = Vec::new();
-        for round in 0..ROUNDS {
-            let (mut first, mut second) = (Vec::new(), Vec::new());
-            let (one, other) = if round % 2 == 0 { (&with, &without) } else { (&without, &with) };
-            runtime.block_on(calls(one, tokens.is_some(), &mut first));
-            runtime.block_on(calls(other, tokens.is_some(), &mut second));
-            let (mut with, mut without) = if round % 2 == 0 { (first, second) } else { (second, first) };
-            added.push(median(&mut with).saturating_sub(median(&mut without)));
-        }
-        let (least, most) = (added.iter().min().copied(), added.iter().max().copied());
-        let p50 = median(&mut added);
+        let Added { p50, least, most } = added(&runtime, &with, &without, |number| ask(tokens.is_some(), number));
         met &= bar.is_none_or(|bar| p50 <= bar);
-        println!("{what}: {p50:?} at p50 (rounds {:?} to {:?})", least.unwrap_or_default(), most.unwrap_or_default());
+        println!("{what}: {p50:?} at p50 (rounds {least:?} to {most:?})");
     }
     // What is left behind is no part of the measurement.
     let _ = std::fs::remove_file(&file);

@@ -266,15 +266,6 @@ async fn three_sidecars_hold_one_budget_together() {
     for _ in 0..3 {
         sidecars.push(Outrigger::before(&simulator, &settings).await);
     }
-    // Each worker has met Redis: in the first moments of fresh sidecars a budget may be overshot by some percent.
-    for sidecar in &sidecars {
-        for number in 0..16 {
-            let mut body = chat(json!({}));
-            (body["max_tokens"], body["user"], body["model"]) =
-                (1.into(), format!("w{number}").into(), "gpt-4o".into());
-            post(sidecar.address, CHAT, &[], body.to_string()).await;
-        }
-    }
     let mut tasks = Vec::new();
     for client in 0..200_usize {
         let address = sidecars[client % 3].address;
@@ -311,7 +302,7 @@ async fn three_sidecars_hold_one_budget_together() {
     }
     eprintln!("{good} answered, {refused} refused, {spent} of 20000000 nano-dollars spent");
     assert!(refused > 0 && spent <= 20_000_000, "{spent} nano-dollars were spent of 20000000");
-    assert!(spent >= 19_000_000, "what there is can be spent: {spent}");
+    assert!(spent >= 19_900_000, "what there is can be spent: {spent}");
     let report = get(sidecars[0].admin, "/api/budgets").await.json();
     assert_eq!(report["budgets"][0]["name"], "b", "{report}");
 }

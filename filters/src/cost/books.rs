@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use jiff::Timestamp;
 use jiff::civil::Date;
@@ -127,7 +127,7 @@ impl Books {
 
     /// Prices hold from day to day, by UTC. A day is looked up once a minute.
     fn day(&self) -> Date {
-        let now = now_ms() / 1000;
+        let now = ledger::now() / 1000;
         let (day, until) = &self.today;
         if now >= until.load(Ordering::Relaxed) {
             day.store(now.div_euclid(86_400), Ordering::Relaxed);
@@ -233,7 +233,7 @@ impl Books {
     ) {
         let backend = self.backend(order.backend).map_or_else(|| Arc::from(""), |backend| backend.name.clone());
         self.ledger.append(Record {
-            at: now_ms(),
+            at: ledger::now(),
             kind: Kind::Call,
             series: series(&order.ask, backend),
             measured: match used.source {
@@ -339,11 +339,4 @@ fn input_only(input: u64) -> Tokens {
 
 fn millis(span: Duration) -> u32 {
     u32::try_from(span.as_millis()).unwrap_or(u32::MAX)
-}
-
-/// Milliseconds of unix time.
-#[expect(clippy::disallowed_methods, reason = "books have dates")]
-pub fn now_ms() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
 }

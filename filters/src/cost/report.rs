@@ -7,7 +7,6 @@ use serde_json::{Map, Value, json};
 
 use super::Books;
 use super::advice::Cache;
-use super::books::now_ms;
 use super::ledger::{self, Dimension, Kind, Only, Order, Query, Row, Sums};
 use super::prices::Use;
 use crate::money::Money;
@@ -78,7 +77,7 @@ impl Asked {
 impl Books {
     /// Costs of a time, the last 24 hours if none is said, by model if nothing else is said. Reads the ledger: blocks.
     pub fn costs(&self, asked: &Asked) -> Result<Value, Unclear> {
-        let now = now_ms();
+        let now = ledger::now();
         let until = self.moment("until", asked.until.as_deref())?.unwrap_or(now + 1);
         let from = self.moment("from", asked.from.as_deref())?.unwrap_or(until - ledger::DAY);
         self.between(asked, from, until)
@@ -86,7 +85,7 @@ impl Books {
 
     /// Costs of this day, as the time zone of the settings has it.
     pub fn costs_today(&self, asked: &Asked) -> Result<Value, Unclear> {
-        let now = now_ms();
+        let now = ledger::now();
         let day = self.zoned(now).date();
         let from = midnight(day, &self.zone).ok_or_else(|| Unclear::Time("from", day.to_string()))?;
         self.between(asked, from, now + 1)

@@ -342,32 +342,3 @@ async fn nothing_is_noted_where_nobody_wants_advice() {
     advice.note(&spent(&ask("a", "again", ""), "gpt-4o", tokens(4_000, 500)));
     assert_eq!(advice.report(&reprice, ON), json!({ "enabled": false, "recommendations": [] }));
 }
-
-/// `cargo test -p outrigger-filters --lib -- --ignored --nocapture what_a_note_takes`
-#[test]
-#[ignore = "a timing, to be read"]
-fn what_a_note_takes() {
-    let advice = advice(json!({}));
-    let asks: Vec<_> = (0..20_000).map(|number| ask(&format!("{}", number % 500), &format!("{number}"), "")).collect();
-    for (what, asks, input) in [
-        ("one prompt again and again", &asks[..1], 100),
-        ("1,000 prompts in turn, all told apart", &asks[..1_000], 100),
-        ("20,000 prompts in turn, each pushing out another", &asks[..], 100),
-        ("the same, each long enough for the sample", &asks[..], 4_000),
-    ] {
-        // By thousands, of which the middle one counts: on a busy machine some are interrupted.
-        let mut asks = asks.iter().cycle();
-        let mut thousands: Vec<_> = (0..200)
-            .map(|_| {
-                let begun = Instant::now();
-                asks.by_ref().take(1_000).for_each(|asked| advice.note(&spent(asked, "gpt-4o", tokens(input, 100))));
-                begun.elapsed().as_nanos() / 1_000
-            })
-            .collect();
-        thousands.sort_unstable();
-        println!("{what}: {} ns (best {})", thousands[100], thousands[0]);
-    }
-    let begun = Instant::now();
-    let report = advice.report(&reprice, ON);
-    println!("a report of {} bytes: {:?}", report.to_string().len(), begun.elapsed());
-}
