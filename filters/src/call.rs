@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::trace::Place;
+
 /// How long the parts of an answer may take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Deadlines {
@@ -36,4 +38,6 @@ pub struct Call {
     pub attempt: u32,
     /// Whether a stream that would not say what it used is asked to.
     pub include_usage: bool,
+    /// Its span, for the backend's own to be children of; none where nobody is told of spans.
+    pub place: Option<Place>,
 }

@@ -74,8 +74,13 @@ impl Filter for Cost {
         let held = books.reserve(&mut order).await.map_err(refused)?;
         let asks = ask.hides_usage() && books.backend(call.backend).is_some_and(|backend| backend.include_usage);
         let bill = Bill::open(books.clone(), order, held);
+        let (trace, span) = next.trace();
+        let trace = trace.clone();
         match next.with(Call { include_usage: asks, ..call }).run(ask.clone()).await {
-            Ok(reply) => Ok(self.answered(&ask, bill, reply, if asks { Hiding::Usage } else { Hiding::Nothing }).await),
+            Ok(reply) => {
+                trace.call(span).charged(&bill.charge);
+                Ok(self.answered(&ask, bill, reply, if asks { Hiding::Usage } else { Hiding::Nothing }).await)
+            }
             Err(refusal) => {
                 failed(bill, &refusal.reason);
                 Err(refusal)

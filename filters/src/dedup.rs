@@ -158,6 +158,9 @@ impl Dedup {
             if !flight.answers(&ask) {
                 return Err(next);
             }
+            if let Some(place) = flight.place {
+                next.trace().0.link(place);
+            }
             flight.take_off(None);
             self.counts.followers.fetch_add(1, Ordering::Relaxed);
             return Ok((flight, "follower"));

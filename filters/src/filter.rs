@@ -9,8 +9,10 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use opentelemetry::KeyValue;
 use opentelemetry::metrics::{BoundHistogram, Meter};
+use opentelemetry::trace::SpanId;
 use tokio::time::Instant;
 
+use crate::trace::{Called, Outcome, Trace};
 use crate::{Ask, Call, Refusal, Reply};
 
 #[async_trait]
@@ -65,7 +67,13 @@ impl Chain {
     }
 
     pub async fn run(&self, ask: Arc<Ask>) -> Result<Reply, Refusal> {
-        Next { rooms: self.0.clone(), at: 0, call: Call::default() }.run(ask).await
+        self.run_traced(ask, Trace::none()).await
+    }
+
+    /// Runs it, and notes its way.
+    pub async fn run_traced(&self, ask: Arc<Ask>, trace: Trace) -> Result<Reply, Refusal> {
+        let span = trace.span();
+        Next { rooms: self.0.clone(), at: 0, call: Call::default(), trace, span }.run(ask).await
     }
 }
 
@@ -81,6 +89,9 @@ pub struct Next {
     rooms: Arc<Rooms>,
     at: usize,
     call: Call,
+    trace: Trace,
+    /// Whose child comes next.
+    span: SpanId,
 }
 
 impl Next {
@@ -94,16 +105,32 @@ impl Next {
         Next { call, ..self }
     }
 
+    /// The way so far, and the span that calls from here are children of.
+    pub fn trace(&self) -> (&Trace, SpanId) {
+        (&self.trace, self.span)
+    }
+
     pub async fn run(self, ask: Arc<Ask>) -> Result<Reply, Refusal> {
-        let Next { rooms, at, call } = self;
+        let Next { rooms, at, mut call, trace, span } = self;
         let begun = Instant::now();
-        let (name, duration, mut outcome) = match rooms.rooms.get(at) {
+        let (name, duration, entered, mut outcome) = match rooms.rooms.get(at) {
             Some(room) => {
-                let next = Next { rooms: rooms.clone(), at: at + 1, call };
-                (room.filter.name(), &room.duration, room.filter.handle(ask, next).await)
+                let name = room.filter.name();
+                let entered = trace.enter(name, span, None);
+                let next = Next { rooms: rooms.clone(), at: at + 1, call, trace, span: entered.id };
+                (name, &room.duration, entered, room.filter.handle(ask, next).await)
             }
-            None => (BACKEND, &rooms.backend_duration, rooms.backend.call(&ask, &call).await),
+            None => {
+                let called = Called { backend: call.backend, attempt: call.attempt, ..Called::default() };
+                let entered = trace.enter(BACKEND, span, Some(Box::new(called)));
+                call.place = trace.place(entered.id);
+                (BACKEND, &rooms.backend_duration, entered, rooms.backend.call(&ask, &call).await)
+            }
         };
+        entered.leave(match &outcome {
+            Ok(reply) => Outcome::Answered(reply.status.as_u16()),
+            Err(refusal) => Outcome::Refused(refusal.reason.label()),
+        });
         let timing = match &mut outcome {
             Ok(reply) => &mut reply.timing,
             Err(refusal) => &mut refusal.timing,

@@ -11,6 +11,7 @@ use crate::ask::{Ask, Route};
 pub const MAX_MODELS: usize = 100;
 pub const OTHER: &str = "_OTHER";
 pub const MAX_NAME_BYTES: usize = 128;
+pub const MODEL: &str = "gen_ai.request.model";
 
 /// What is measured of questions, bound to their `gen_ai.*` attributes once for each route and model:
 /// looking attributes up at every measurement would cost more than all the rest of it.
@@ -40,8 +41,14 @@ fn labels(route: Route, model: &str) -> Vec<KeyValue> {
     vec![
         KeyValue::new("gen_ai.operation.name", route.operation()),
         KeyValue::new("gen_ai.provider.name", route.provider()),
-        KeyValue::new("gen_ai.request.model", model.to_owned()),
+        KeyValue::new(MODEL, model.to_owned()),
     ]
+}
+
+/// The model's name among them.
+pub fn model(labels: &[KeyValue]) -> Arc<str> {
+    let model = labels.iter().find(|label| label.key.as_str() == MODEL);
+    model.map_or_else(|| OTHER.into(), |label| label.value.as_str().into())
 }
 
 /// The labels of a question that failed, with the word for how.

@@ -14,6 +14,7 @@ use tokio::time::Instant;
 
 use crate::labels::{self, Series};
 use crate::reply::{Body, Kind};
+use crate::trace;
 use crate::{Ask, End, Event, Filter, Next, Refusal, Reply, Watch};
 
 /// The room has no settings yet: it is always in.
@@ -32,6 +33,7 @@ struct Bound {
     /// Errors are rare and have a label more.
     errors: Histogram<f64>,
     labels: Vec<KeyValue>,
+    model: Arc<str>,
 }
 
 pub struct Latency(Series<Bound>);
@@ -60,6 +62,7 @@ impl Latency {
             first_chunk: first_chunk.bind(&labels),
             per_chunk: per_chunk.bind(&labels),
             errors: duration.clone(),
+            model: labels::model(&labels),
             labels,
         }))
     }
@@ -73,9 +76,25 @@ impl Filter for Latency {
 
     async fn handle(&self, ask: Arc<Ask>, next: Next) -> Result<Reply, Refusal> {
         let bound = self.0.of(&ask);
-        let mut stopwatch = Stopwatch { bound, begun: Instant::now(), chunk: None, open: true, status: None };
+        let streams = ask.question.stream;
+        let (trace, span) = next.trace();
+        let trace = trace.clone();
+        let begun = Instant::now();
+        let mut stopwatch = Stopwatch {
+            bound,
+            begun,
+            first: None,
+            last: None,
+            chunks: 0,
+            open: true,
+            status: None,
+            streams,
+            call: None,
+        };
         // If the caller stops waiting for the head, dropping the stopwatch counts the call as abandoned.
-        match next.run(ask).await {
+        let answer = next.run(ask).await;
+        stopwatch.call = Some(trace.call(span));
+        match answer {
             Ok(reply) => {
                 let failed = reply.status.is_client_error() || reply.status.is_server_error();
                 stopwatch.status = failed.then(|| reply.status.as_u16());
@@ -97,25 +116,42 @@ impl Filter for Latency {
 struct Stopwatch {
     bound: Arc<Bound>,
     begun: Instant,
-    /// When the last chunk came.
-    chunk: Option<Instant>,
+    first: Option<Instant>,
+    last: Option<Instant>,
+    chunks: u32,
     open: bool,
     /// The status of an answer that is an error.
     status: Option<u16>,
+    streams: bool,
+    /// None until the head has come.
+    call: Option<trace::Call>,
 }
 
 impl Stopwatch {
     fn fail(&mut self, error: &'static str) {
         let seconds = self.begun.elapsed().as_secs_f64();
         self.bound.errors.record(seconds, &labels::with_error(&self.bound.labels, error));
+        self.over(Some(error));
+    }
+
+    fn over(&mut self, error: Option<&'static str>) {
         self.open = false;
+        let Some(call) = self.call.take() else { return };
+        let since = |chunk: Option<Instant>| chunk.map(|chunk| chunk - self.begun);
+        call.over(|called| {
+            called.model = Some(self.bound.model.clone());
+            called.streams = self.streams;
+            (called.first_chunk, called.last_chunk) = (since(self.first), since(self.last));
+            called.chunks = self.chunks;
+            called.error = error;
+        });
     }
 
     fn close(&mut self, end: &End) {
         match (end, self.status) {
             (End::Complete, None) => {
                 self.bound.duration.record(self.begun.elapsed().as_secs_f64());
-                self.open = false;
+                self.over(None);
             }
             (End::Complete, Some(status)) => self.fail(labels::status(status)),
             (End::Broken(broken), _) => self.fail(broken.code()),
@@ -130,8 +166,12 @@ impl Watch for Stopwatch {
             return;
         }
         let now = Instant::now();
-        match self.chunk.replace(now) {
-            None => self.bound.first_chunk.record((now - self.begun).as_secs_f64()),
+        self.chunks = self.chunks.saturating_add(1);
+        match self.last.replace(now) {
+            None => {
+                self.first = Some(now);
+                self.bound.first_chunk.record((now - self.begun).as_secs_f64());
+            }
             Some(last) => self.bound.per_chunk.record((now - last).as_secs_f64()),
         }
     }

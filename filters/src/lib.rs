@@ -26,6 +26,7 @@ pub mod tenants;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 pub mod tokens;
+pub mod trace;
 pub mod usage;
 
 pub use ask::{Ask, Route, Tenant};

@@ -23,11 +23,13 @@ use super::{Counts, Dedup, Flights, WhenAbandoned};
 use crate::ask::{Ask, Print};
 use crate::charge::{Saver, Savings};
 use crate::reply::{Batch, Body, Broken, Reply, Timing};
-use crate::{Next, Reason, Refusal};
+use crate::{Next, Reason, Refusal, trace};
 
 pub(super) struct Flight {
     /// The question, which those who join must have asked too.
     ask: Arc<Ask>,
+    /// Where those who join find it among the traces.
+    pub(super) place: Option<trace::Place>,
     log: Arc<Log>,
     course: Mutex<Course>,
     when_abandoned: WhenAbandoned,
@@ -92,10 +94,13 @@ impl Flight {
         let log = Arc::new(Log::new(limits.max_log_bytes));
         let savings = dedup.savings.clone();
         let pilot = Pilot { ask: ask.clone(), log: log.clone(), ticket: ticket.clone(), savings };
+        let (trace, span) = next.trace();
+        let place = trace.place(span);
         // A panic ends the flight, not the connection that happens to drive it.
         let course = AssertUnwindSafe(pilot.fly(next)).catch_unwind().map(drop).boxed();
         let flight = Arc::new(Flight {
             ask,
+            place,
             log,
             course: Mutex::new(Course::Driven(course, None)),
             when_abandoned: limits.when_abandoned,
