@@ -19,14 +19,14 @@ use pingora::protocols::http::ServerSession;
 use pingora::protocols::l4::stream::Stream;
 use pingora::server::ShutdownWatch;
 use pingora::services::background::BackgroundService;
-use prometheus::{Encoder, Registry, TextEncoder};
 use serde_json::json;
 use tokio::net::TcpListener;
 
 use crate::service::{Limits, Readiness};
+use crate::telemetry::Metrics;
 
 pub struct Admin {
-    pub registry: Registry,
+    pub metrics: Arc<Metrics>,
     pub readiness: Readiness,
     pub limits: Limits,
     pub cache: Arc<Cache>,
@@ -94,7 +94,7 @@ impl ServeHttp for Admin {
                 }
             },
             "/healthz" => self.health(),
-            "/metrics" => self.metrics(),
+            "/metrics" => self.metrics(&accepted(session)),
             "/api/backends" => self.backends(None),
             "/api/limits" => self.limits(None).await,
             "/api/cache/stats" | "/api/kv-cache/stats" => json_answer(StatusCode::OK, &self.cache.stats()),
@@ -162,17 +162,15 @@ impl Admin {
         }
     }
 
-    fn metrics(&self) -> Response<Vec<u8>> {
-        let encoder = TextEncoder::new();
-        let mut text = Vec::new();
-        match encoder.encode(&self.registry.gather(), &mut text) {
-            Ok(()) => answer(StatusCode::OK, encoder.format_type(), text),
-            Err(problem) => {
-                tracing::error!(%problem, "the metrics could not be written");
-                json_answer(StatusCode::INTERNAL_SERVER_ERROR, &error("The metrics could not be written."))
-            }
-        }
+    fn metrics(&self, accepted: &str) -> Response<Vec<u8>> {
+        let (kind, text) = self.metrics.text(accepted);
+        answer(StatusCode::OK, kind, text.into_bytes())
     }
+}
+
+fn accepted(session: &ServerSession) -> String {
+    let accepted = session.req_header().headers.get(header::ACCEPT);
+    accepted.and_then(|value| value.to_str().ok()).unwrap_or_default().to_owned()
 }
 
 fn error(message: &str) -> serde_json::Value {

@@ -24,6 +24,7 @@ use tokio::time::{Instant, timeout_at};
 
 use crate::config;
 use crate::identity::API_KEY;
+use crate::telemetry::of_error;
 pub use peer::Upstream;
 use wire::Letter;
 
@@ -69,7 +70,8 @@ impl Backends {
         let ask = letter.ask;
         let peers = upstream.peer().await.map_err(|error| Failed::before_sending(Reason::Unreachable, error))?;
         let connected = upstream.wire.line(&peers, fresh).await;
-        let (line, reused) = connected.map_err(|error| Failed::before_sending(Reason::Unreachable, error))?;
+        let (line, reused) =
+            connected.map_err(|error| Failed::before_sending(Reason::Unreachable, of_error(&error)))?;
         let begun = Instant::now();
         let (mut session, sent) = line.write(upstream, letter, &peers.usual, deadlines.first_token).await;
         session.set_read_timeout(Some(until_head(deadlines, ask)));
@@ -106,8 +108,8 @@ struct Failed {
 }
 
 impl Failed {
-    fn before_sending(reason: Reason, error: impl std::fmt::Display) -> Self {
-        Failed { refusal: Refusal::because(reason, error), stale: false }
+    fn before_sending(reason: Reason, why: impl std::fmt::Display) -> Self {
+        Failed { refusal: Refusal::because(reason, why), stale: false }
     }
 
     /// No head in time. Of an answer that is not streamed it comes when all is done.
@@ -121,7 +123,7 @@ impl Failed {
             ErrorType::InvalidHTTPHeader => (Reason::BackendNonsense, false),
             _ => (Reason::BackendCut, true),
         };
-        Failed { refusal: Refusal::because(reason, error), stale: reused && dead }
+        Failed { refusal: Refusal::because(reason, of_error(error)), stale: reused && dead }
     }
 }
 
@@ -132,7 +134,7 @@ impl filters::Backend for Backends {
         // One deadline for all of it: names, connecting, and heads that come a byte at a time.
         let until = Instant::now() + until_head(call.deadlines, ask);
         let body = if call.include_usage { ask.asking_for_usage() } else { ask.as_it_came() };
-        let letter = Letter { ask, body };
+        let letter = Letter { ask, body, place: call.place };
         let send = async |fresh| match timeout_at(until, self.send(upstream, &letter, call.deadlines, fresh)).await {
             Ok(sent) => sent,
             Err(_) => Err(Failed::before_sending(Failed::late(ask), "no head came in time")),

@@ -9,8 +9,10 @@ use http::header::{HOST, HeaderMap, HeaderName, HeaderValue};
 use http::uri::PathAndQuery;
 use outrigger_filters::breaker::wishes;
 use outrigger_filters::cost;
+use outrigger_filters::labels;
 use outrigger_filters::rate_limit::{Limiter, Permit};
 use outrigger_filters::semantic_cache::steering;
+use outrigger_filters::trace::{Seen, Trace};
 use outrigger_filters::{Chain, Reason, Refusal, Route, Tenant};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::proxy::{FailToProxy, ProxyHttp, Session};
@@ -25,7 +27,7 @@ use crate::guard::Guarded;
 use crate::identity;
 use crate::memory;
 use crate::routes::{Fate, fate};
-use crate::telemetry::{ServerMetrics, Tokens};
+use crate::telemetry::{self, ServerMetrics, Telling, Tokens};
 
 pub struct Proxy {
     pub server: Server,
@@ -36,6 +38,7 @@ pub struct Proxy {
     pub marks: Vec<HeaderName>,
     pub backends: Arc<Backends>,
     pub metrics: ServerMetrics,
+    pub telling: Telling,
     pub active: Active,
 }
 
@@ -71,6 +74,9 @@ pub struct Request {
     pub id: HeaderValue,
     pub route: Option<Route>,
     pub tokens: Tokens,
+    trace: Trace,
+    /// What is told of it when it is over.
+    pub seen: Seen,
     /// Whether a stream is to say at its end what it cost.
     pub asks_cost: bool,
     /// Bytes of a passed body so far.
@@ -80,6 +86,9 @@ pub struct Request {
     upstream: Option<Arc<Upstream>>,
     _busy: Busy,
 }
+
+/// The word for a client that went before it was answered.
+const ABANDONED: &str = "abandoned";
 
 /// A client's id is kept if it is short and plain.
 fn request_id(head: &RequestHeader) -> HeaderValue {
@@ -117,29 +126,42 @@ impl Proxy {
             Ok(tenant) => tenant,
             Err(refusal) => return self.refuse(session, request, &refusal).await,
         };
+        request.seen.tenant = Some(tenant);
         let ask = match downstream::read_ask(session, route, tenant, request, &self.server).await {
             Ok(mut ask) => {
                 ask.marks = self.marks(session);
                 ask.steer(steering(session));
                 request.asks_cost = cost::wishes::asks_cost(ask.steering());
+                request.seen.model = Some(self.metrics.model(&ask));
+                request.seen.streams = ask.question.stream;
                 Arc::new(ask)
             }
-            Err(Interrupted::Gone) => return Err(downstream::gone()),
+            Err(Interrupted::Gone) => {
+                request.seen.error = Some(ABANDONED);
+                return Err(downstream::gone());
+            }
             Err(Interrupted::Refused(refusal)) => return self.refuse(session, request, &refusal).await,
         };
         let outcome = tokio::select! {
             biased;
-            outcome = self.chain.run(ask.clone()) => outcome,
+            outcome = self.chain.run_traced(ask.clone(), request.trace.clone()) => outcome,
             () = downstream::until_gone(session) => {
-                self.metrics.failed(&ask, &request.tokens, "abandoned");
+                self.metrics.failed(&ask, &request.tokens, ABANDONED);
+                request.seen.error = Some(ABANDONED);
                 return Err(downstream::gone());
             }
         };
         match outcome {
             Ok(reply) => {
                 let status = reply.status;
+                telemetry::note(&mut request.seen, &reply);
                 let end = downstream::write_reply(session, route, request, reply).await;
                 self.metrics.ended(&ask, &request.tokens, status, end.as_ref().map_err(|error| &**error));
+                request.seen.error = match &end {
+                    Ok(_) if status.is_success() => None,
+                    Ok(_) => Some(labels::status(status.as_u16())),
+                    Err(error) => Some(telemetry::word(error)),
+                };
                 end.map(|_| ())
             }
             Err(refusal) => {
@@ -162,7 +184,8 @@ impl Proxy {
         Ok((permit, upstream))
     }
 
-    async fn refuse(&self, session: &mut Session, request: &Request, refusal: &Refusal) -> Result<()> {
+    async fn refuse(&self, session: &mut Session, request: &mut Request, refusal: &Refusal) -> Result<()> {
+        request.seen.error = Some(refusal.reason.label());
         let id = request.id.to_str().unwrap_or_default();
         let internal = refusal.internal.as_deref().unwrap_or_default();
         match refusal.reason.is_routine() {
@@ -193,8 +216,11 @@ impl ProxyHttp for Proxy {
         if client.get_keepalive().is_some() {
             client.set_keepalive(Some(self.server.idle_timeout_secs.get()));
         }
+        let id = request_id(session.req_header());
         *ctx = Some(Request {
-            id: request_id(session.req_header()),
+            trace: self.telling.begin(&session.req_header().headers),
+            seen: Seen { request_id: id.to_str().unwrap_or_default().into(), ..Seen::default() },
+            id,
             route: None,
             tokens: Tokens::begin(),
             asks_cost: false,
@@ -213,12 +239,13 @@ impl ProxyHttp for Proxy {
             .and_then(|()| fate(&head.method, head.uri.path(), &self.server.passed));
         match fate {
             Ok(Fate::Held(route)) => {
-                request.route = Some(route);
+                (request.route, request.seen.route) = (Some(route), Some(route));
                 self.held(session, route, request).await?;
                 Ok(true)
             }
-            Ok(Fate::Passed) => match self.pass(session).await {
+            Ok(Fate::Passed(pattern)) => match self.pass(session).await {
                 Ok((permit, upstream)) => {
+                    request.seen.passed = Some(pattern.text.clone());
                     (request.permit, request.upstream) = (Some(permit), Some(upstream));
                     Ok(false)
                 }
@@ -255,6 +282,9 @@ impl ProxyHttp for Proxy {
         head.insert_header(HOST, upstream.host.clone())?;
         if let Some(request) = ctx {
             head.insert_header("x-request-id", request.id.clone())?;
+            if let Some(place) = request.trace.place(request.trace.span()) {
+                head.insert_header("traceparent", place.traceparent())?;
+            }
         }
         if let Some(key) = &upstream.api_key {
             let in_api_key = head.headers.contains_key(identity::API_KEY);
@@ -305,8 +335,20 @@ impl ProxyHttp for Proxy {
         Ok(())
     }
 
-    async fn logging(&self, session: &mut Session, _error: Option<&Error>, _ctx: &mut Self::CTX) {
+    async fn logging(&self, session: &mut Session, error: Option<&Error>, ctx: &mut Self::CTX) {
         guarded(session, Guarded::request_is_over);
+        let Some(request) = ctx else { return };
+        let client = session.as_downstream();
+        let seen = Seen {
+            status: session.response_written().map_or(0, |head| head.status.as_u16()),
+            error: request.seen.error.or(error.map(telemetry::word)),
+            first_token: request.tokens.to_first(),
+            per_token: request.tokens.per_token(),
+            request_bytes: client.body_bytes_read() as u64,
+            answer_bytes: client.body_bytes_sent() as u64,
+            ..std::mem::take(&mut request.seen)
+        };
+        request.trace.answered(seen);
     }
 
     fn suppress_error_log(&self, _session: &Session, _ctx: &Self::CTX, error: &Error) -> bool {
@@ -330,7 +372,7 @@ impl ProxyHttp for Proxy {
         if session.response_written().is_none()
             && let Some(request) = ctx
         {
-            let refusal = Refusal::because(reason, error);
+            let refusal = Refusal::because(reason, telemetry::of_error(error));
             session.set_keepalive(None);
             // A client that cannot be told has gone.
             let _ = self.refuse(session, request, &refusal).await;

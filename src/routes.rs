@@ -9,14 +9,14 @@ use percent_encoding::percent_decode_str;
 use crate::config::Passed;
 
 #[derive(Debug, PartialEq, Eq)]
-pub enum Fate {
+pub enum Fate<'settings> {
     /// Goes through the chain.
     Held(Route),
-    /// Goes through without the chain.
-    Passed,
+    /// Goes through without the chain, as this says.
+    Passed(&'settings Passed),
 }
 
-pub fn fate(method: &Method, path: &str, passed: &[Passed]) -> Result<Fate, Reason> {
+pub fn fate<'settings>(method: &Method, path: &str, passed: &'settings [Passed]) -> Result<Fate<'settings>, Reason> {
     let held = Route::ALL.into_iter().find(|route| route.path() == path);
     if let Some(route) = held
         && method == Method::POST
@@ -26,8 +26,8 @@ pub fn fate(method: &Method, path: &str, passed: &[Passed]) -> Result<Fate, Reas
     if is_devious(path) {
         return Err(Reason::NoSuchRoute);
     }
-    if passed.iter().any(|pattern| pattern.matches(method, path)) {
-        return Ok(Fate::Passed);
+    if let Some(pattern) = passed.iter().find(|pattern| pattern.matches(method, path)) {
+        return Ok(Fate::Passed(pattern));
     }
     match held {
         Some(_) => Err(Reason::MethodNotAllowed { method: name(method), allow: "POST" }),
@@ -65,15 +65,19 @@ fn name(method: &Method) -> &'static str {
 mod tests {
     use super::*;
 
-    fn of(method: &str, path: &str, passed: &[&str]) -> Result<Fate, Reason> {
+    /// The route of what is held, nothing for what passes.
+    fn of(method: &str, path: &str, passed: &[&str]) -> Result<Option<Route>, Reason> {
         let passed: Vec<Passed> = passed.iter().map(|pattern| pattern.parse().unwrap()).collect();
-        fate(&method.parse().unwrap(), path, &passed)
+        fate(&method.parse().unwrap(), path, &passed).map(|fate| match fate {
+            Fate::Held(route) => Some(route),
+            Fate::Passed(_) => None,
+        })
     }
 
     #[test]
     fn generation_is_held_whatever_is_passed() {
         for route in Route::ALL {
-            assert_eq!(of("POST", route.path(), &["* /*"]), Ok(Fate::Held(route)));
+            assert_eq!(of("POST", route.path(), &["* /*"]), Ok(Some(route)));
         }
     }
 
@@ -97,10 +101,10 @@ mod tests {
 
     #[test]
     fn what_is_not_allowed_is_refused() {
-        assert_eq!(of("GET", "/v1/models", &["GET /v1/models"]), Ok(Fate::Passed));
-        assert_eq!(of("GET", "/v1/models/meta%2Fllama", &["GET /v1/models/*"]), Ok(Fate::Passed));
+        assert_eq!(of("GET", "/v1/models", &["GET /v1/models"]), Ok(None));
+        assert_eq!(of("GET", "/v1/models/meta%2Fllama", &["GET /v1/models/*"]), Ok(None));
         assert_eq!(of("GET", "/v1/files", &["GET /v1/models"]), Err(Reason::NoSuchRoute));
-        assert_eq!(of("GET", "/v1/chat/completions", &["GET /v1/chat/completions"]), Ok(Fate::Passed));
+        assert_eq!(of("GET", "/v1/chat/completions", &["GET /v1/chat/completions"]), Ok(None));
         let refused = of("GET", "/v1/chat/completions", &[]);
         assert_eq!(refused, Err(Reason::MethodNotAllowed { method: "GET", allow: "POST" }));
     }

@@ -1,12 +1,13 @@
 //! The process: its listeners, its threads, its end.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::Context as _;
 use async_trait::async_trait;
+use opentelemetry::InstrumentationScope;
 use outrigger_filters as filters;
 use outrigger_filters::breaker::Fleet;
 use outrigger_filters::cost::{Books, books};
@@ -29,7 +30,8 @@ use crate::backend::Backends;
 use crate::config::{Backend, Config};
 use crate::guard::Guard;
 use crate::proxy::{Active, Proxy};
-use crate::telemetry::{Metrics, ServerMetrics, start_logging};
+use crate::telemetry::spans::Server as Spoken;
+use crate::telemetry::{self, Clerk, Desk, Logs, Metrics, Otlp, ServerMetrics, Telling, start_logging};
 
 /// Whether requests are welcome.
 #[derive(Clone)]
@@ -71,12 +73,15 @@ fn reachable(address: SocketAddr) -> SocketAddr {
 
 /// Serves until told to stop.
 pub fn run(mut config: Config) -> anyhow::Result<()> {
-    start_logging(&config.telemetry).context("telemetry.log_level")?;
+    let logs = start_logging(&config.telemetry).context("telemetry.log_level")?;
     config.server.listen = free(config.server.listen).context("server.listen")?;
     let admin_listener = bind(config.server.admin).context("server.admin")?;
     admin_listener.set_nonblocking(true).context("server.admin")?;
     config.server.admin = admin_listener.local_addr().context("server.admin")?;
-    let metrics = Metrics::new().context("setting up the metrics")?;
+    let otlp = Otlp::new(&config.telemetry)?;
+    let metrics = Metrics::new(&config.telemetry, otlp.as_ref()).context("setting up the metrics")?;
+    let metrics = Arc::new(metrics);
+    let desk = telling(&config, &metrics, otlp.as_ref())?;
     let limits = Limits::new(&config, &metrics)?;
     let cache = Kept::new(&config, &metrics, &limits)?;
     let backends = Fleet::new(
@@ -93,7 +98,8 @@ pub fn run(mut config: Config) -> anyhow::Result<()> {
     let mut server = Server::new_with_opt_and_conf(None, server_conf(&config));
     server.bootstrap();
     let shared = Shared { limits: &limits, cache: &cache, books: &books, backends: &backends };
-    server.add_service(clients_service(&config, &conf, &metrics, &shared, active.clone())?);
+    let telling = Telling::new(&config.telemetry, desk.clone());
+    server.add_service(clients_service(&config, &conf, &metrics, &shared, active.clone(), telling)?);
     let readiness = Readiness {
         listen: config.server.listen,
         draining: draining.clone(),
@@ -101,7 +107,7 @@ pub fn run(mut config: Config) -> anyhow::Result<()> {
         books: books.0.clone(),
     };
     let admin = Admin {
-        registry: metrics.registry.clone(),
+        metrics: metrics.clone(),
         readiness,
         limits: limits.clone(),
         cache: cache.0.clone(),
@@ -118,7 +124,9 @@ pub fn run(mut config: Config) -> anyhow::Result<()> {
     server.add_service(background_service("semantic cache", cache));
     let spent = books.0.clone();
     server.add_service(background_service("costs", books));
-    let drain = Drain { draining, active, limiter, kept, spent, time: Duration::from_secs(config.server.drain_secs) };
+    let time = Duration::from_secs(config.server.drain_secs);
+    let last_words = Mutex::new(Some(LastWords { desk, metrics, _otlp: otlp, _logs: logs }));
+    let drain = Drain { draining, active, limiter, kept, spent, last_words, time };
     server.add_service(background_service("drain", drain));
 
     tracing::info!(
@@ -130,6 +138,32 @@ pub fn run(mut config: Config) -> anyhow::Result<()> {
     );
     server.run(RunArgs::default());
     Ok(())
+}
+
+/// The desk that records of requests are left on, with whoever tells of them.
+fn telling(config: &Config, metrics: &Metrics, otlp: Option<&Otlp>) -> anyhow::Result<Arc<Desk>> {
+    let desk = Arc::new(Desk::new(telemetry::PLACES));
+    desk.observe(&metrics.meter);
+    let resource = telemetry::resource(&config.telemetry);
+    let collector = otlp.map(|otlp| otlp.spans(&resource)).transpose().context("telemetry.otlp_endpoint")?;
+    if let Some(otlp) = otlp {
+        otlp.observe(&metrics.meter);
+    }
+    let clerk = Clerk {
+        access_log: config.telemetry.access_log,
+        servers: config.backends.iter().map(spoken).collect(),
+        exemplars: metrics.exemplars.clone(),
+        collector,
+        scope: InstrumentationScope::builder("outrigger").with_version(env!("CARGO_PKG_VERSION")).build(),
+    };
+    desk.open(clerk).context("a thread for telemetry")?;
+    Ok(desk)
+}
+
+fn spoken(backend: &Backend) -> Spoken {
+    let url = &backend.url;
+    let (address, port) = (url.host.as_str().into(), url.port);
+    Spoken { name: backend.name.as_str().into(), address, port }
 }
 
 /// What requests share with the admin port and the background.
@@ -146,6 +180,7 @@ fn clients_service(
     metrics: &Metrics,
     shared: &Shared<'_>,
     active: Active,
+    telling: Telling,
 ) -> anyhow::Result<Service<Guard<HttpProxy<Proxy>>>> {
     let Shared { limits, cache, books, backends } = shared;
     let rooms = filters::Rooms {
@@ -165,6 +200,7 @@ fn clients_service(
         marks: config.rate_limit.headers(),
         backends: Arc::clone(backends),
         metrics: ServerMetrics::new(&metrics.meter),
+        telling,
         active,
     };
     let mut app = http_proxy(conf, proxy);
@@ -338,7 +374,24 @@ struct Drain {
     limiter: Arc<Limiter>,
     kept: Arc<Cache>,
     spent: Arc<Books>,
+    last_words: Mutex<Option<LastWords>>,
     time: Duration,
+}
+
+/// What is told when all else is done.
+struct LastWords {
+    desk: Arc<Desk>,
+    metrics: Arc<Metrics>,
+    _otlp: Option<Otlp>,
+    _logs: Logs,
+}
+
+impl LastWords {
+    /// In this order: what tells of requests writes to the log and to the collector.
+    fn say(self) {
+        self.desk.finish();
+        self.metrics.finish();
+    }
 }
 
 #[async_trait]
@@ -361,6 +414,10 @@ impl BackgroundService for Drain {
         self.spent.finish().await;
         self.limiter.finish().await;
         self.kept.finish().await;
+        let last_words = self.last_words.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(last_words) = last_words {
+            let _ = tokio::task::spawn_blocking(|| last_words.say()).await;
+        }
         // Pingora would sit out the whole time even with nothing left to wait for.
         std::process::exit(0);
     }

@@ -1,168 +1,97 @@
-//! What is told of the whole: logs, and the metrics of what clients saw.
+//! What is told of requests, and who is told: logs, metrics, spans.
+//!
+//! A request says nothing while it is answered: it leaves its record on a desk, and a thread of its own does the telling.
 
-use std::time::Duration;
+mod access;
+mod clerk;
+mod desk;
+mod exemplars;
+mod logs;
+mod openmetrics;
+mod otlp;
+mod propagation;
+mod server;
+pub mod spans;
+mod words;
 
-use http::StatusCode;
-use opentelemetry::KeyValue;
-use opentelemetry::metrics::{BoundHistogram, Histogram, Meter, MeterProvider as _};
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use opentelemetry::metrics::{Meter, MeterProvider as _};
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::metrics::SdkMeterProvider;
-use outrigger_filters::labels::{self, Series};
-use outrigger_filters::{Ask, End};
-use pingora::{Error, ErrorSource, ErrorType};
+use outrigger_filters::reply::kept;
+use outrigger_filters::trace::Seen;
+use outrigger_filters::{Reply, dedup};
 use prometheus::Registry;
-use tokio::time::Instant;
-use tracing_subscriber::EnvFilter;
 
-use crate::config::{LogFormat, Telemetry};
-
-/// Pingora's own words at level info are about itself; to its connectors an idle connection that a
-/// backend has closed is an error, and to its listeners each client that goes.
-const QUIET: &str = "pingora_core=warn,pingora_core::connectors=off,pingora_core::protocols=off,\
-    pingora_core::services=off,pingora_proxy=off,opentelemetry=warn,opentelemetry_sdk=warn";
-
-/// # Errors
-/// If the level is not one.
-pub fn start_logging(config: &Telemetry) -> anyhow::Result<()> {
-    let filter = EnvFilter::try_new(format!("{QUIET},{}", config.log_level.0))?;
-    let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
-    let started = match config.log_format {
-        LogFormat::Json => subscriber.json().flatten_event(true).try_init(),
-        LogFormat::Pretty => subscriber.try_init(),
-    };
-    started.map_err(|error| anyhow::anyhow!(error))
-}
+use crate::config::Telemetry;
+pub use clerk::Clerk;
+pub use desk::{Desk, PLACES};
+pub use exemplars::Exemplars;
+pub use logs::{Logs, start as start_logging};
+pub use otlp::Otlp;
+pub use propagation::Telling;
+pub use server::{ServerMetrics, Tokens, word};
+pub use words::of_error;
 
 /// Where all instruments are made and read.
 pub struct Metrics {
     pub registry: Registry,
     pub meter: Meter,
+    pub exemplars: Arc<Exemplars>,
     /// Held: the instruments end with it.
-    _provider: SdkMeterProvider,
+    provider: SdkMeterProvider,
 }
 
 impl Metrics {
-    pub fn new() -> anyhow::Result<Self> {
+    pub fn new(config: &Telemetry, otlp: Option<&Otlp>) -> anyhow::Result<Self> {
         let registry = Registry::new();
-        let reader =
-            opentelemetry_prometheus::exporter().with_registry(registry.clone()).scope_info_enabled(false).build()?;
-        let resource = Resource::builder().with_service_name("outrigger").build();
-        let provider = SdkMeterProvider::builder().with_reader(reader).with_resource(resource).build();
-        Ok(Metrics { registry, meter: provider.meter("outrigger"), _provider: provider })
-    }
-}
-
-/// When the tokens of one answer went out to one client.
-pub struct Tokens {
-    begun: Instant,
-    first: Option<Instant>,
-    last: Option<Instant>,
-    count: u32,
-}
-
-impl Tokens {
-    pub fn begin() -> Self {
-        Tokens { begun: Instant::now(), first: None, last: None, count: 0 }
-    }
-
-    pub fn saw(&mut self, count: usize) {
-        let now = Instant::now();
-        self.first.get_or_insert(now);
-        self.last = Some(now);
-        self.count = self.count.saturating_add(u32::try_from(count).unwrap_or(u32::MAX));
-    }
-
-    fn to_first(&self) -> Option<Duration> {
-        Some(self.first? - self.begun)
-    }
-
-    /// The mean time of a token behind the first.
-    fn per_token(&self) -> Option<Duration> {
-        let more = self.count.checked_sub(1).filter(|more| *more > 0)?;
-        Some((self.last? - self.first?) / more)
-    }
-}
-
-/// What clients saw of the held routes, by the server side of the OpenTelemetry GenAI conventions:
-/// each client is counted, also those that share an answer.
-pub struct ServerMetrics(Series<Bound>);
-
-/// The instruments of one route and model.
-struct Bound {
-    duration: BoundHistogram<f64>,
-    first_token: BoundHistogram<f64>,
-    per_token: BoundHistogram<f64>,
-    /// Errors are rare and have a label more.
-    errors: Histogram<f64>,
-    labels: Vec<KeyValue>,
-}
-
-/// Buckets of the conventions.
-const DURATION_SECONDS: [f64; 14] = outrigger_filters::latency::SECONDS;
-const FIRST_TOKEN_SECONDS: [f64; 16] =
-    [0.001, 0.005, 0.01, 0.02, 0.04, 0.06, 0.08, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0];
-const PER_TOKEN_SECONDS: [f64; 13] = [0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.75, 1.0, 2.5];
-
-impl ServerMetrics {
-    pub fn new(meter: &Meter) -> Self {
-        let histogram = |name, description, buckets: &[f64]| {
-            let builder = meter.f64_histogram(name).with_unit("s").with_description(description);
-            builder.with_boundaries(buckets.to_vec()).build()
-        };
-        let duration = histogram(
-            "gen_ai.server.request.duration",
-            "Time from a request's head until the last byte of its answer was written.",
-            &DURATION_SECONDS,
-        );
-        let first_token = histogram(
-            "gen_ai.server.time_to_first_token",
-            "Time from a request's head until the first token of a streamed answer was written.",
-            &FIRST_TOKEN_SECONDS,
-        );
-        let per_token = histogram(
-            "gen_ai.server.time_per_output_token",
-            "Mean time between the tokens of a streamed answer, from the second on.",
-            &PER_TOKEN_SECONDS,
-        );
-        ServerMetrics(Series::new(move |labels| Bound {
-            duration: duration.bind(&labels),
-            first_token: first_token.bind(&labels),
-            per_token: per_token.bind(&labels),
-            errors: duration.clone(),
-            labels,
-        }))
-    }
-
-    /// An answer has been written, to its end or not.
-    pub fn ended(&self, ask: &Ask, tokens: &Tokens, status: StatusCode, end: Result<&End, &Error>) {
-        match end {
-            Ok(_) if status.is_success() => {
-                let bound = self.0.of(ask);
-                bound.duration.record(tokens.begun.elapsed().as_secs_f64());
-                if let Some(time) = tokens.to_first() {
-                    bound.first_token.record(time.as_secs_f64());
-                }
-                if let Some(time) = tokens.per_token() {
-                    bound.per_token.record(time.as_secs_f64());
-                }
+        let mut builder = SdkMeterProvider::builder().with_resource(resource(config));
+        if config.metrics {
+            let reader = opentelemetry_prometheus::exporter()
+                .with_registry(registry.clone())
+                .scope_info_enabled(false)
+                .build()?;
+            builder = builder.with_reader(reader);
+            if let Some(otlp) = otlp {
+                builder = builder.with_reader(otlp.metrics().context("telemetry.otlp_endpoint")?);
             }
-            Ok(_) => self.failed(ask, tokens, labels::status(status.as_u16())),
-            Err(error) => self.failed(ask, tokens, word(error)),
         }
+        let provider = builder.build();
+        let meter = provider.meter("outrigger");
+        Ok(Metrics { registry, meter, exemplars: Arc::default(), provider })
     }
 
-    pub fn failed(&self, ask: &Ask, tokens: &Tokens, error: &'static str) {
-        let bound = self.0.of(ask);
-        let labels = labels::with_error(&bound.labels, error);
-        bound.errors.record(tokens.begun.elapsed().as_secs_f64(), &labels);
+    /// Tells what is not told yet.
+    pub fn finish(&self) {
+        // Whether the collector is there for it was said when it was not.
+        let _ = self.provider.shutdown_with_timeout(otlp::LAST_WORDS);
+    }
+
+    /// All that is measured, for Prometheus: with examples, if it understands them.
+    pub fn text(&self, accepted: &str) -> (&'static str, String) {
+        openmetrics::text(&self.registry.gather(), &self.exemplars, openmetrics::Form::accepted(accepted))
     }
 }
 
-fn word(error: &Error) -> &'static str {
-    match (error.etype(), error.esource()) {
-        (ErrorType::Custom(code), _) => code,
-        (ErrorType::WriteTimedout, _) => "client_too_slow",
-        (_, ErrorSource::Downstream) => "abandoned",
-        _ => "write_failed",
+/// Who tells: `OTEL_SERVICE_NAME` and `OTEL_RESOURCE_ATTRIBUTES` count, as everywhere.
+pub fn resource(config: &Telemetry) -> Resource {
+    let mut builder = Resource::builder();
+    if std::env::var_os("OTEL_SERVICE_NAME").is_none() {
+        builder = builder.with_service_name(config.service_name.clone());
     }
+    builder.with_attribute(opentelemetry::KeyValue::new("service.version", env!("CARGO_PKG_VERSION"))).build()
+}
+
+/// What an answer's head says that is told of it.
+pub fn note(seen: &mut Seen, reply: &Reply) {
+    let word = |header: &str, known: &[&'static str]| {
+        let value = reply.headers.get(header)?;
+        known.iter().copied().find(|word| value == word)
+    };
+    let kinds = [kept::HIT, kept::SEMANTIC, kept::STALE, kept::MISS, kept::BYPASS, kept::COALESCED];
+    seen.cache = word(kept::HEADER, &kinds);
+    seen.dedup = word(dedup::HEADER, &["leader", "follower"]);
+    seen.charge.clone_from(&reply.charge);
 }

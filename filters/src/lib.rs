@@ -28,6 +28,7 @@ pub mod testing;
 pub mod tokens;
 pub mod trace;
 pub mod usage;
+pub mod windows;
 
 pub use ask::{Ask, Route, Tenant};
 pub use call::{Call, Deadlines};

@@ -11,7 +11,7 @@ mod fault;
 mod health;
 mod heartbeat;
 mod link;
-mod meters;
+pub mod meters;
 mod script;
 mod slots;
 
@@ -134,6 +134,16 @@ impl Store {
         self.health.now()
     }
 
+    /// How long requests have waited for it lately.
+    pub fn waited(&self, window: crate::windows::Window) -> meters::Waited {
+        self.meters.told(window)
+    }
+
+    /// How long a request waits for an answer at most.
+    pub fn timeout(&self) -> Duration {
+        self.timeout
+    }
+
     /// How many sidecars live, this one included, and which of them this one is. As last seen.
     pub fn replicas(&self) -> Replicas {
         self.heartbeat.replicas()
@@ -176,10 +186,11 @@ impl Store {
         let answer = waiting.answer(self.timeout).await;
         match &answer {
             Some(outcome) => {
-                self.meters.duration.record(begun.elapsed().as_secs_f64());
+                self.meters.waited(begun, Some(outcome.is_ok()));
                 self.observe(outcome, epoch);
             }
             None => {
+                self.meters.waited(begun, None);
                 self.meters.error(Fault::Slow);
                 if self.health.slow(begun) {
                     self.fall(Fault::Slow, epoch);

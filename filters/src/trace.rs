@@ -88,7 +88,7 @@ pub struct Called {
 
 /// What a client saw, and what is known of its question: nothing that it wrote but its request's id and a checked
 /// model name.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Seen {
     pub request_id: Box<str>,
     /// None where the request did not get as far as the chain.
@@ -174,21 +174,21 @@ impl Place {
 }
 
 impl Trace {
-    /// Of a request that comes now, from this span if anybody said. Its flags are none where nobody is told of spans.
-    pub fn begin(parent: Option<Place>, flags: Option<TraceFlags>, sink: Arc<dyn Sink>) -> Self {
-        Trace::new(parent, flags, Some(sink))
+    /// Of a request that comes now, from this span, if anybody said. Its flags are none where nobody is told of spans.
+    pub fn begin(id: TraceId, parent: SpanId, flags: Option<TraceFlags>, sink: Arc<dyn Sink>) -> Self {
+        Trace::new(id, parent, flags, Some(sink))
     }
 
     /// Of nobody's interest.
     pub fn none() -> Self {
-        Trace::new(None, None, None)
+        Trace::new(TraceId::INVALID, SpanId::INVALID, None, None)
     }
 
-    fn new(parent: Option<Place>, flags: Option<TraceFlags>, sink: Option<Arc<dyn Sink>>) -> Self {
+    fn new(id: TraceId, parent: SpanId, flags: Option<TraceFlags>, sink: Option<Arc<dyn Sink>>) -> Self {
         Trace(Arc::new(Way {
-            id: parent.map_or_else(|| TraceId::from(fastrand::u128(1..)), |parent| parent.trace),
+            id,
             span: new_span(),
-            parent: parent.map_or(SpanId::INVALID, |parent| parent.span),
+            parent,
             flags,
             began: SystemTime::now(),
             clock: Instant::now(),

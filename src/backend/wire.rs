@@ -12,6 +12,7 @@ use bytes::{Buf, Bytes};
 use http::header::{ACCEPT_ENCODING, AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, HOST, HeaderName};
 use outrigger_filters::Ask;
 use outrigger_filters::ask::Sending;
+use outrigger_filters::trace::Place;
 use pingora::connectors::http::Connector;
 use pingora::connectors::{ConnectorOptions, TransportConnector};
 use pingora::http::RequestHeader;
@@ -27,6 +28,7 @@ use super::pool::Pool;
 use crate::config::{Backend, Protocol};
 use crate::identity::API_KEY;
 
+const TRACEPARENT: &str = "traceparent";
 /// Idle connections kept to one backend.
 const IDLE_CONNECTIONS: usize = 1024;
 
@@ -113,6 +115,8 @@ type Written = (HttpSession, Result<()>);
 pub struct Letter<'ask> {
     pub ask: &'ask Ask,
     pub body: Sending,
+    /// The call's span, where anybody is told of spans.
+    pub place: Option<Place>,
 }
 
 async fn write_at_once(stream: &mut Stream, upstream: &Upstream, letter: &Letter<'_>, limit: Duration) -> Result<()> {
@@ -168,8 +172,13 @@ fn fields(upstream: &Upstream, letter: &Letter<'_>, mut put: impl FnMut(&str, &[
     put(HOST.as_str(), upstream.host.as_bytes());
     let own_key = upstream.api_key.as_ref();
     let is_key = |name: &HeaderName| *name == AUTHORIZATION || name == API_KEY || name == "api-key";
-    for (name, value) in ask.headers.iter().filter(|(name, _)| own_key.is_none() || !is_key(name)) {
+    let is_ours =
+        |name: &HeaderName| own_key.is_some() && is_key(name) || letter.place.is_some() && name == TRACEPARENT;
+    for (name, value) in ask.headers.iter().filter(|(name, _)| !is_ours(name)) {
         put(name.as_str(), value.as_bytes());
+    }
+    if let Some(place) = letter.place {
+        put(TRACEPARENT, place.traceparent().as_bytes());
     }
     if let Some(key) = own_key {
         // Where that API looks for it.

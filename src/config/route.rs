@@ -6,6 +6,8 @@ use serde::Deserialize;
 /// `GET /v1/models/*`: a method or `*`, and a path whose `*` stands for one segment, at its end for the rest.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Passed {
+    /// As the settings write it.
+    pub text: Box<str>,
     method: Option<Method>,
     segments: Vec<Segment>,
 }
@@ -61,7 +63,7 @@ impl std::str::FromStr for Passed {
                 part => Ok(Segment::Exactly(part.to_owned())),
             })
             .collect::<Result<_, _>>()?;
-        Ok(Passed { method, segments })
+        Ok(Passed { text: text.into(), method, segments })
     }
 }
 

@@ -18,4 +18,5 @@ mod limits;
 mod redis;
 mod streams;
 mod support;
+mod telemetry;
 mod tls;

@@ -1,7 +1,7 @@
 //! All backends, and who is asked for which model.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use dashmap::DashMap;
@@ -9,6 +9,7 @@ use opentelemetry::metrics::Meter;
 
 use super::budget::Budget;
 use super::config::{Backend, Config};
+use super::engine::Engine;
 use super::first_tokens::FirstTokens;
 use super::member::{Member, Override};
 use super::meters::Meters;
@@ -138,6 +139,20 @@ impl Fleet {
     }
 
     /// What is done every second.
+    /// Backends that may not be asked now, and how many there are.
+    pub fn down(&self) -> (usize, usize) {
+        let up = self.members.iter().filter(|member| member.is_welcome() && member.can_be_asked()).count();
+        (self.members.len() - up, self.members.len())
+    }
+
+    /// What each backend's engine last said of itself.
+    pub fn engines(&self) -> impl Iterator<Item = (&str, Engine)> {
+        self.members.iter().filter_map(|member| {
+            let engine = *member.engine.lock().unwrap_or_else(PoisonError::into_inner);
+            Some((member.name(), engine?.0))
+        })
+    }
+
     pub fn tick(&self) {
         let many = self.plans.len() > MOST_PLANS / 2;
         self.plans.retain(|_, plan| {

@@ -137,6 +137,11 @@ impl Books {
         start.to_zoned(TimeZone::UTC).date()
     }
 
+    /// How much of the budget that is nearest to its end is spent.
+    pub fn spent_share(&self) -> Option<f64> {
+        self.budgets.spent_share()
+    }
+
     /// Takes what a call may cost out of the budgets.
     pub async fn reserve(self: &Arc<Self>, order: &mut Order) -> Result<Option<Reservation>, Refused> {
         order.expected = self.output(order);

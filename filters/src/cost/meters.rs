@@ -1,9 +1,12 @@
 //! What the room measures: tokens and money by model, money by tenant, and what was saved.
 
+mod billable;
+
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use billable::Billable;
 use dashmap::DashMap;
 use opentelemetry::KeyValue;
 use opentelemetry::metrics::{BoundCounter, BoundHistogram, Counter, Meter};
@@ -45,6 +48,7 @@ pub struct Meters {
 
 /// The instruments of one route and model.
 struct Model {
+    billable: Billable,
     input: BoundHistogram<f64>,
     output: BoundHistogram<f64>,
     cost: BoundCounter<f64>,
@@ -103,6 +107,7 @@ impl Meters {
             .with_description("Tokens of one call, read and written.")
             .with_boundaries(TOKENS.to_vec())
             .build();
+        let billable = billable::Counters::new(meter);
         let cost = usd("outrigger_cost_usd", "Money that calls have cost, in dollars.");
         let unpriced = counter("outrigger_cost_unpriced_calls", "Calls of models that no price is known of.");
         let tokens = counter("outrigger_tokens", "Tokens by kind, and by whose count they are.");
@@ -113,7 +118,8 @@ impl Meters {
             models: Series::new(move |labels| {
                 let typed = |kind| usage.bind(&with(&labels, "gen_ai.token.type", kind));
                 let (input, output) = (typed("input"), typed("output"));
-                Model { input, output, cost: cost.bind(&labels), unpriced: unpriced.bind(&labels) }
+                let billable = billable.of(&labels);
+                Model { billable, input, output, cost: cost.bind(&labels), unpriced: unpriced.bind(&labels) }
             }),
             tokens: ["measured", "estimated"].map(|source| Kinds::new(&tokens, source)),
             tenants,
@@ -133,11 +139,15 @@ impl Meters {
 
     pub fn paid(&self, ask: &Ask, tokens: &Tokens, cost: Option<Money>, source: Source) {
         let model = self.models.of(ask);
-        model.input.record(tokens.input as f64);
-        model.output.record(tokens.output as f64);
         let [measured, estimated] = &self.tokens;
         match source {
-            Source::Measured => measured.add(tokens),
+            Source::Measured => {
+                measured.add(tokens);
+                // The conventions want no guesses.
+                model.billable.add(tokens);
+                model.input.record(tokens.input as f64);
+                model.output.record(tokens.output as f64);
+            }
             Source::Estimated => estimated.add(tokens),
         }
         match cost {

@@ -12,6 +12,7 @@ use super::config::{Config, Mode, Rule, Rules};
 use super::counts::{Counts, Miss, Tier};
 use super::entry::{Date, Entry, Id, Scope};
 use super::matching::{Matched, Matching};
+use super::meaning::pool::Busy;
 use super::meaning::{self, Meaning};
 use super::meters;
 use super::places::{self, Place, Places};
@@ -21,6 +22,7 @@ use crate::Ask;
 use crate::store::Store;
 use crate::tenants::Names;
 use crate::tokens::Tokenizers;
+use crate::windows::Window;
 
 pub struct Cache {
     pub(super) rules: Rules,
@@ -127,6 +129,11 @@ impl Cache {
     /// Whether questions are matched by their meaning: not yet, while the model is being read.
     pub fn has_meaning(&self) -> bool {
         self.matching.meaning().is_some()
+    }
+
+    /// How busy the model is, where there is one.
+    pub fn embedder(&self, window: Window) -> Option<Busy> {
+        Some(self.matching.meaning()?.busy(window))
     }
 
     /// Why nothing is matched by meaning, once that is known.

@@ -13,7 +13,7 @@ pub mod fitness;
 pub mod gate;
 pub mod guard;
 mod index;
-mod pool;
+pub mod pool;
 pub mod runtime;
 mod scan;
 mod stats;
@@ -31,6 +31,8 @@ use gate::Gate;
 use index::{Card, Index};
 use pool::{Embedded, Pool};
 use stats::Counters;
+
+use crate::windows::Window;
 
 pub use fitness::{Unfit, fitness};
 pub use guard::Veto;
@@ -337,6 +339,11 @@ impl Meaning {
     /// Ends the model's threads; what is asked from then on is a miss. Waits for what they are at, a second at most.
     pub fn stop(&self) {
         self.pool.stop(Duration::from_secs(1));
+    }
+
+    /// How busy the model is with questions that somebody waits for.
+    pub fn busy(&self, window: Window) -> pool::Busy {
+        self.pool.busy(window)
     }
 
     pub fn stats(&self) -> Stats {

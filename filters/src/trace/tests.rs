@@ -24,6 +24,10 @@ fn sink() -> (Arc<dyn Sink>, mpsc::Receiver<Record>) {
     (Arc::new(Kept(Mutex::new(sender))), receiver)
 }
 
+fn begin(flags: Option<TraceFlags>, sink: Arc<dyn Sink>) -> Trace {
+    Trace::begin(TraceId::from(7), SpanId::INVALID, flags, sink)
+}
+
 /// Calls on until an answer is good.
 struct Stubborn;
 
@@ -62,8 +66,7 @@ const SAMPLED: Option<TraceFlags> = Some(TraceFlags::SAMPLED);
 #[tokio::test(start_paused = true)]
 async fn each_room_and_each_call_has_its_span_under_that_of_its_caller() {
     let (sink, records) = sink();
-    let parent = Place { trace: TraceId::from(7), span: SpanId::from(9), flags: TraceFlags::SAMPLED };
-    let trace = Trace::begin(Some(parent), SAMPLED, sink);
+    let trace = Trace::begin(TraceId::from(7), SpanId::from(9), SAMPLED, sink);
     let fails = Script::Late(Duration::from_millis(30), Box::new(Script::Refuse(Reason::Unreachable)));
     let reply = chain([fails, stream()]).run_traced(question(), trace.clone()).await.unwrap();
     let Body::Events(mut events) = reply.body else { panic!("a stream") };
@@ -71,7 +74,7 @@ async fn each_room_and_each_call_has_its_span_under_that_of_its_caller() {
     drop(events);
     drop(trace);
     let record = records.try_recv().expect("all hands have let go");
-    assert_eq!((record.context.trace_id(), record.parent), (parent.trace, parent.span));
+    assert_eq!((record.context.trace_id(), record.parent), (TraceId::from(7), SpanId::from(9)));
     let named = |span: &Span| (span.name, record.spans.iter().position(|above| above.id == span.parent), span.outcome);
     let good = Outcome::Answered(200);
     let bad = Outcome::Refused("backend_unreachable");
@@ -98,7 +101,7 @@ async fn each_room_and_each_call_has_its_span_under_that_of_its_caller() {
 #[tokio::test(start_paused = true)]
 async fn nothing_is_given_while_anybody_may_add_to_it() {
     let (sink, records) = sink();
-    let trace = Trace::begin(None, SAMPLED, sink);
+    let trace = begin(SAMPLED, sink);
     let reply = chain([stream()]).run_traced(question(), trace.clone()).await.unwrap();
     drop(trace);
     assert!(records.try_recv().is_err(), "the answer still goes by");
@@ -113,7 +116,7 @@ async fn nothing_is_given_while_anybody_may_add_to_it() {
 #[tokio::test(start_paused = true)]
 async fn who_is_let_go_early_says_when() {
     let (sink, records) = sink();
-    let trace = Trace::begin(None, SAMPLED, sink);
+    let trace = begin(SAMPLED, sink);
     let script = Script::late(Duration::from_secs(60), "{}");
     let chain = chain([script]);
     let run = chain.run_traced(question(), trace.clone());
@@ -131,7 +134,7 @@ async fn who_is_let_go_early_says_when() {
 #[tokio::test(start_paused = true)]
 async fn a_call_that_is_tried_for_ever_does_not_fill_memory() {
     let (sink, records) = sink();
-    let trace = Trace::begin(None, SAMPLED, sink);
+    let trace = begin(SAMPLED, sink);
     let mut scripts = vec![Script::Refuse(Reason::Unreachable); 1000];
     scripts.push(Script::Whole(StatusCode::OK, "{}"));
     chain(scripts).run_traced(question(), trace.clone()).await.unwrap();
@@ -142,7 +145,7 @@ async fn a_call_that_is_tried_for_ever_does_not_fill_memory() {
 #[tokio::test(start_paused = true)]
 async fn a_broken_answer_says_how() {
     let (sink, records) = sink();
-    let trace = Trace::begin(None, None, sink);
+    let trace = begin(None, sink);
     assert_eq!(trace.place(trace.span()), None, "nobody is told of spans");
     let script = Script::Stream(vec![Step::Data("a"), Step::Break(Broken::BackendCut)]);
     let reply = chain([script]).run_traced(question(), trace.clone()).await.unwrap();

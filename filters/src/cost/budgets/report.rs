@@ -46,6 +46,18 @@ impl Budgets {
         json!({ "source": self.source(), "budgets": budgets.collect::<Vec<_>>() })
     }
 
+    /// How much of the budget that is nearest to its end is spent; none where there are no budgets.
+    pub fn spent_share(&self) -> Option<f64> {
+        let (now, mut most) = (self.now(), None::<f64>);
+        self.accounts.each(|account| {
+            if account.span.contains(now) {
+                let share = account.state().total() as f64 / account.limit.nanos().max(1) as f64;
+                most = Some(most.map_or(share, |most| most.max(share)));
+            }
+        });
+        most
+    }
+
     /// By whose word budgets are decided now.
     fn source(&self) -> &'static str {
         match &self.remote {

@@ -11,9 +11,11 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::oneshot;
+use tokio::time::Instant;
 
 use super::embedder::Embed;
 use super::vector::Vector;
+use crate::windows::{Summary, Window, Windows};
 
 /// What became of a text.
 #[derive(Clone, Debug, PartialEq)]
@@ -41,6 +43,33 @@ pub struct Counts {
     pub waiting: AtomicUsize,
     pub embedded: AtomicU64,
     pub batches: AtomicU64,
+    times: Mutex<Times>,
+}
+
+/// Questions that somebody waited for, as of late.
+#[derive(Default)]
+struct Times {
+    wait: Windows,
+    run: Windows,
+    refused: Windows,
+}
+
+/// What is known of them over one window.
+#[derive(Clone, Debug, Default)]
+pub struct Busy {
+    /// Questions that wait now, and how many may.
+    pub waiting: u64,
+    pub queue: u64,
+    pub wait: Option<Summary>,
+    pub run: Option<Summary>,
+    /// Of the questions that wanted to be embedded, those that found no room.
+    pub refused_share: f64,
+}
+
+impl Counts {
+    fn times(&self) -> MutexGuard<'_, Times> {
+        self.times.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 struct Shared {
@@ -66,6 +95,8 @@ enum Line {
 }
 
 trait Job: Send {
+    /// Since when somebody waits for it.
+    fn came(&self) -> Option<Instant>;
     fn text(&self) -> &str;
     /// Whether anybody still waits for it.
     fn is_wanted(&self) -> bool;
@@ -101,8 +132,12 @@ impl Pool {
         F: FnOnce(Embedded) -> R + Send + 'static,
     {
         let (sender, receiver) = oneshot::channel();
-        let pushed = self.shared.push(Line::Asked, Box::new(Asked { text, look, sender }));
-        pushed.map(|()| receiver).map_err(|_| Full)
+        let came = Instant::now();
+        let pushed = self.shared.push(Line::Asked, Box::new(Asked { text, look, sender, came }));
+        pushed.map(|()| receiver).map_err(|_| {
+            self.shared.counts.times().refused.record(came, 0.0);
+            Full
+        })
     }
 
     /// Embeds a text when nobody waits for another. Where there is no room, `then` is told at once that it failed.
@@ -115,6 +150,22 @@ impl Pool {
 
     pub fn counts(&self) -> &Counts {
         &self.shared.counts
+    }
+
+    pub fn busy(&self, window: Window) -> Busy {
+        let now = Instant::now();
+        let waiting = self.shared.lock().asked.len() as u64;
+        let times = self.shared.counts.times();
+        let (wait, run) = (times.wait.summary(now, window), times.run.summary(now, window));
+        let refused = times.refused.summary(now, window).map_or(0, |summary| summary.count);
+        let wanted = refused + wait.map_or(0, |summary| summary.count);
+        Busy {
+            waiting,
+            queue: self.shared.queue as u64,
+            wait,
+            run,
+            refused_share: if wanted == 0 { 0.0 } else { refused as f64 / wanted as f64 },
+        }
     }
 
     /// Ends the threads, and waits so long for what they are at: the runtime's library must not be taken down under them.
@@ -178,6 +229,8 @@ impl Shared {
     }
 
     fn run(&self, session: &mut impl Embed, jobs: Vec<Box<dyn Job>>) {
+        let begun = Instant::now();
+        let came: Vec<_> = jobs.iter().filter_map(|job| job.came()).collect();
         let (jobs, long): (Vec<_>, Vec<_>) = jobs.into_iter().partition(|job| !session.is_too_long(job.text()));
         long.into_iter().for_each(|job| job.done(Embedded::TooLong));
         if jobs.is_empty() {
@@ -190,6 +243,13 @@ impl Shared {
             tracing::warn!(reason, "the embedding model failed");
             Vec::new()
         });
+        let now = Instant::now();
+        let mut times = self.counts.times();
+        for came in came {
+            times.wait.record(begun, (begun - came).as_secs_f64());
+            times.run.record(now, (now - begun).as_secs_f64());
+        }
+        drop(times);
         let mut vectors = vectors.into_iter();
         for job in jobs {
             let vector = vectors.next().and_then(|numbers| Vector::new(&numbers));
@@ -233,9 +293,14 @@ struct Asked<R, F> {
     text: Box<str>,
     look: F,
     sender: oneshot::Sender<R>,
+    came: Instant,
 }
 
 impl<R: Send, F: FnOnce(Embedded) -> R + Send> Job for Asked<R, F> {
+    fn came(&self) -> Option<Instant> {
+        Some(self.came)
+    }
+
     fn text(&self) -> &str {
         &self.text
     }
@@ -256,6 +321,10 @@ struct Later<F> {
 }
 
 impl<F: FnOnce(Embedded) + Send> Job for Later<F> {
+    fn came(&self) -> Option<Instant> {
+        None
+    }
+
     fn text(&self) -> &str {
         &self.text
     }

@@ -1,0 +1,43 @@
+//! Tells of each request that is over: a line, its spans if it is sampled, an example for a bucket.
+
+use std::sync::Arc;
+
+use opentelemetry::InstrumentationScope;
+use opentelemetry_sdk::trace::{BatchSpanProcessor, SpanProcessor as _};
+use outrigger_filters::trace::Record;
+
+use super::desk::Digest;
+use super::exemplars::Exemplars;
+use super::spans::{self, Server};
+use super::{access, otlp};
+
+pub struct Clerk {
+    pub access_log: bool,
+    pub servers: Vec<Server>,
+    pub exemplars: Arc<Exemplars>,
+    pub collector: Option<BatchSpanProcessor>,
+    pub scope: InstrumentationScope,
+}
+
+impl Digest for Clerk {
+    fn digest(&mut self, record: &Record) {
+        if self.access_log {
+            access::tell(record, &self.servers);
+        }
+        if record.context.is_sampled() {
+            self.exemplars.take(record);
+            if let Some(collector) = &self.collector {
+                spans::of(record, &self.servers, &self.scope).into_iter().for_each(|span| collector.on_end(span));
+            }
+        }
+    }
+}
+
+impl Drop for Clerk {
+    fn drop(&mut self) {
+        if let Some(collector) = &self.collector {
+            // Whether the collector is there for it was said when it was not.
+            let _ = collector.shutdown_with_timeout(otlp::LAST_WORDS);
+        }
+    }
+}

@@ -1,0 +1,76 @@
+//! The log: where it goes, and what can never get into it.
+//!
+//! Redaction is by construction. Our own lines are made of words from closed sets, checked names and numbers. Libraries
+//! that see requests quote them when they are told to be verbose: they are heard only when they warn, unless a setting
+//! that names the danger allows more. A panic's message may hold anything: only one that was written beforehand is told.
+
+use std::any::Any;
+use std::panic::PanicHookInfo;
+
+use tracing::{Level, Metadata};
+use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
+use tracing_subscriber::filter::{EnvFilter, FilterExt as _, filter_fn};
+use tracing_subscriber::prelude::*;
+
+use crate::config::{LogFormat, Telemetry};
+
+/// Pingora's own words at level info are about itself; to its connectors an idle connection that a
+/// backend has closed is an error, and to its listeners each client that goes. Exporters' words are ours to say, once.
+const QUIET: &str = "pingora_core=warn,pingora_core::connectors=off,pingora_core::protocols=off,\
+    pingora_core::services=off,pingora_proxy=off,opentelemetry=off,opentelemetry_sdk=off,opentelemetry-otlp=off,\
+    opentelemetry_otlp=off,opentelemetry-http=off,opentelemetry_http=off";
+
+/// Lines that wait for whoever reads them, at most: what comes beyond is left out, since no request waits for a log.
+const LINES: usize = 16_384;
+
+/// Held while the log is written; what waits is written when it is let go.
+pub struct Logs(#[expect(dead_code, reason = "held for its end")] WorkerGuard);
+
+/// # Errors
+/// If the level is not one.
+pub fn start(config: &Telemetry) -> anyhow::Result<Logs> {
+    let (writer, guard) =
+        NonBlockingBuilder::default().buffered_lines_limit(LINES).lossy(true).finish(std::io::stderr());
+    let level = EnvFilter::try_new(format!("{QUIET},{}", config.log_level.0))?;
+    let may_quote = config.log_secrets;
+    let filter = level.and(filter_fn(move |line| may_quote || is_harmless(line)));
+    let lines = tracing_subscriber::fmt::layer().with_writer(writer);
+    let lines = match config.log_format {
+        LogFormat::Json => lines.json().flatten_event(true).boxed(),
+        LogFormat::Pretty => lines.with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr())).boxed(),
+    };
+    tracing_subscriber::registry().with(lines.with_filter(filter)).try_init()?;
+    std::panic::set_hook(Box::new(told));
+    Ok(Logs(guard))
+}
+
+fn is_harmless(line: &Metadata<'_>) -> bool {
+    line.target().starts_with("outrigger") || *line.level() <= Level::WARN
+}
+
+fn told(panic: &PanicHookInfo<'_>) {
+    let place = panic.location().map(ToString::to_string).unwrap_or_default();
+    let thread = std::thread::current().name().unwrap_or("unnamed").to_owned();
+    tracing::error!(target: "outrigger::panic", place, thread, message = written_beforehand(panic.payload()));
+}
+
+/// A message that stands in the program; one that was put together may quote what was sent.
+fn written_beforehand(payload: &dyn Any) -> &'static str {
+    payload.downcast_ref::<&'static str>().copied().unwrap_or("a panic; its message is withheld")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_panic_quotes_is_withheld() {
+        let panic = |with: fn()| std::panic::catch_unwind(with).unwrap_err();
+        assert_eq!(written_beforehand(&*panic(|| panic!("plain words"))), "plain words");
+        let quoting = panic(|| {
+            let text = String::from("sk-canary-é");
+            let _ = &text[..text.len() - 1];
+        });
+        assert!(!written_beforehand(&*quoting).contains("canary"));
+    }
+}
