@@ -15,7 +15,6 @@ use outrigger_filters::semantic_cache::Cache;
 use outrigger_filters::store::Store;
 use outrigger_filters::tokens::Tokenizers;
 use pingora::apps::HttpServerOptions;
-use pingora::apps::http_app::HttpServer;
 use pingora::listeners::tls::TlsSettings;
 use pingora::protocols::http::v2::server::{H2Options, default_h2_options};
 use pingora::proxy::{HttpProxy, http_proxy};
@@ -109,8 +108,8 @@ pub fn run(mut config: Config) -> anyhow::Result<()> {
         books: books.0.clone(),
         fleet: backends.fleet().clone(),
     };
-    let app = Arc::new(HttpServer::new_app(admin));
-    server.add_service(background_service("admin", admin::Service { app, listener: admin_listener }));
+    let admin = admin::Service { admin: Arc::new(admin), listener: admin_listener };
+    server.add_service(background_service("admin", admin));
     server.add_service(background_service("backends", Watched(backends)));
     let limiter = limits.limiter.clone();
     server.add_service(background_service("limits", limits));
