@@ -1,8 +1,9 @@
-//! The operator's side: alive, ready, healthy, metrics, limits, kept answers, money. On a port of its own.
+//! The operator's side: alive, ready, healthy, metrics, limits, kept answers, money, events. On a port of its own.
 
 mod backends;
 mod cache;
 mod costs;
+mod events;
 mod serve;
 
 use std::borrow::Cow;
@@ -21,6 +22,7 @@ use outrigger_filters::store::Health;
 use prometheus::{Encoder, Registry, TextEncoder};
 use serde_json::json;
 
+use crate::events::Events;
 use crate::service::{Limits, Readiness};
 pub use serve::Service;
 
@@ -32,6 +34,7 @@ pub struct Admin {
     pub cache_config: semantic_cache::Config,
     pub books: Arc<Books>,
     pub fleet: Arc<Fleet>,
+    pub events: Arc<Events>,
 }
 
 type Here = State<Arc<Admin>>;
@@ -63,6 +66,7 @@ fn router(admin: Arc<Admin>) -> Router {
         .route("/api/costs/today", get(costs::costs_today))
         .route("/api/budgets", get(costs::budgets))
         .route("/api/recommendations", get(costs::recommendations))
+        .route("/api/events", get(events::events))
         .fallback(nothing)
         .method_not_allowed_fallback(nothing)
         .layer(DefaultBodyLimit::max(LONGEST_REQUEST))
@@ -71,7 +75,7 @@ fn router(admin: Arc<Admin>) -> Router {
 
 const NOTHING_HERE: &str = "Nothing is here; try /livez, /readyz, /healthz, /metrics, /api/backends, \
     /api/backends/{name}, /api/limits, /api/limits/{tenant}, /api/cache/stats, /api/cache/entries/{key}, /api/costs, \
-    /api/costs/today, /api/budgets or /api/recommendations.";
+    /api/costs/today, /api/budgets, /api/recommendations or /api/events.";
 const ONLY_GET: &str =
     "Only GET is answered here, but for POST /api/cache/purge and POST /api/backends/{name}/{order}.";
 

@@ -26,6 +26,7 @@ use pingora::services::listening::Service;
 use crate::admin::{self, Admin};
 use crate::backend::Backends;
 use crate::config::{Backend, Config};
+use crate::events::Events;
 use crate::guard::Guard;
 use crate::proxy::{Active, Proxy};
 use crate::telemetry::{Metrics, ServerMetrics, start_logging};
@@ -84,6 +85,9 @@ pub fn run(mut config: Config) -> anyhow::Result<()> {
         &metrics.meter,
     );
     let backends = Arc::new(Backends::new(&config, backends)?);
+    let events = Events::new();
+    let told = events.clone();
+    backends.fleet().on_change(move |change| told.say("backend", change));
     let books = Spending::new(&config, &metrics, &limits)?;
     let active = Active::default();
     let draining = Arc::<AtomicBool>::default();
@@ -107,6 +111,7 @@ pub fn run(mut config: Config) -> anyhow::Result<()> {
         cache_config: config.semantic_cache.clone(),
         books: books.0.clone(),
         fleet: backends.fleet().clone(),
+        events,
     };
     let admin = admin::Service { admin: Arc::new(admin), listener: admin_listener };
     server.add_service(background_service("admin", admin));
