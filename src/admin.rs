@@ -1,29 +1,30 @@
-//! The operator's side: alive, ready, healthy, metrics, limits, kept answers. On a port of its own.
+//! The operator's side: alive, ready, healthy, metrics, limits, kept answers, money, events. On a port of its own.
 
 mod backends;
 mod cache;
 mod costs;
+mod events;
+mod serve;
 
+use std::borrow::Cow;
 use std::sync::Arc;
-use std::time::Duration;
 
-use async_trait::async_trait;
-use http::{Response, StatusCode, header};
+use axum::Router;
+use axum::body::Body;
+use axum::extract::{DefaultBodyLimit, State};
+use axum::response::Response;
+use axum::routing::{delete, get, post};
+use http::{HeaderMap, Method, StatusCode, Uri, header};
 use outrigger_filters::breaker::Fleet;
 use outrigger_filters::cost::Books;
 use outrigger_filters::semantic_cache::{self, Cache};
 use outrigger_filters::store::Health;
-use pingora::apps::ServerApp as _;
-use pingora::apps::http_app::{HttpServer, ServeHttp};
-use pingora::protocols::http::ServerSession;
-use pingora::protocols::l4::stream::Stream;
-use pingora::server::ShutdownWatch;
-use pingora::services::background::BackgroundService;
 use serde_json::json;
-use tokio::net::TcpListener;
 
+use crate::events::Events;
 use crate::service::{Limits, Readiness};
 use crate::telemetry::Metrics;
+pub use serve::Service;
 
 pub struct Admin {
     pub metrics: Arc<Metrics>,
@@ -33,95 +34,79 @@ pub struct Admin {
     pub cache_config: semantic_cache::Config,
     pub books: Arc<Books>,
     pub fleet: Arc<Fleet>,
+    pub events: Arc<Events>,
 }
 
-/// The admin port as a service that outlives the clients' port: Pingora closes its own listeners as
-/// soon as the process is told to stop, and then nobody could ask how far the draining is.
-pub struct Service {
-    pub app: Arc<HttpServer<Admin>>,
-    /// Bound at the start, so that nobody takes the port before it is served; does not block.
-    pub listener: std::net::TcpListener,
-}
+type Here = State<Arc<Admin>>;
 
-#[async_trait]
-impl BackgroundService for Service {
-    async fn start(&self, _shutdown: ShutdownWatch) {
-        let taken = self.listener.try_clone().and_then(TcpListener::from_std);
-        let listener = match taken {
-            Ok(listener) => listener,
-            Err(problem) => return tracing::error!(%problem, "the admin port is not served"),
-        };
-        // Never told to stop: it ends with the process.
-        let (_running, shutdown) = tokio::sync::watch::channel(false);
-        loop {
-            let Ok((stream, _)) = listener.accept().await else {
-                tokio::time::sleep(Duration::from_millis(100)).await;
-                continue;
-            };
-            let (app, shutdown) = (self.app.clone(), shutdown.clone());
-            #[expect(clippy::disallowed_methods, reason = "a connection of this service, which ends with it")]
-            tokio::spawn(async move { app.process_new(Box::new(Stream::from(stream)), &shutdown).await });
-        }
-    }
-}
+/// What a request may say at most.
+const LONGEST_REQUEST: usize = 16 * 1024;
+const BACKENDS: &str = "/api/backends/";
+const ENTRIES: &str = "/api/cache/entries/";
+const LIMITS: &str = "/api/limits/";
 
-#[async_trait]
-impl ServeHttp for Admin {
-    async fn response(&self, session: &mut ServerSession) -> Response<Vec<u8>> {
-        let path = session.req_header().uri.path().to_owned();
-        if let Some(answer) = self.change(&path, session).await {
-            return answer;
-        }
-        if let Some(answer) = self.order(&path, session) {
-            return answer;
-        }
-        let head = session.req_header();
-        if !matches!(head.method.as_str(), "GET" | "HEAD") {
-            let words =
-                "Only GET is answered here, but for POST /api/cache/purge and POST /api/backends/{name}/{order}.";
-            return json_answer(StatusCode::METHOD_NOT_ALLOWED, &error(words));
-        }
-        let query = head.uri.query().unwrap_or_default().to_owned();
-        if let Some(answer) = self.of_the_books(&path, &query).await {
-            return answer;
-        }
-        match path.as_str() {
-            "/livez" => json_answer(StatusCode::OK, &json!({ "status": "alive" })),
-            "/readyz" => match self.readiness.obstacle().await {
-                None => json_answer(StatusCode::OK, &json!({ "status": "ready" })),
-                Some(why) => {
-                    json_answer(StatusCode::SERVICE_UNAVAILABLE, &json!({ "status": "not ready", "why": why }))
-                }
-            },
-            "/healthz" => self.health(),
-            "/metrics" => self.metrics(&accepted(session)),
-            "/api/backends" => self.backends(None),
-            "/api/limits" => self.limits(None).await,
-            "/api/cache/stats" | "/api/kv-cache/stats" => json_answer(StatusCode::OK, &self.cache.stats()),
-            other => self.of_one(other).await,
-        }
-    }
+fn router(admin: Arc<Admin>) -> Router {
+    Router::new()
+        .route("/livez", get(async || json_answer(StatusCode::OK, &json!({ "status": "alive" }))))
+        .route("/readyz", get(ready))
+        .route("/healthz", get(async |State(admin): Here| admin.health()))
+        .route("/metrics", get(metrics))
+        .route("/api/backends", get(async |State(admin): Here| admin.backends(None)))
+        .route(BACKENDS, post(backends::order))
+        .route("/api/backends/{*name}", get(backends::one).post(backends::order))
+        .route("/api/limits", get(async |State(admin): Here| admin.limits(None).await))
+        .route("/api/limits/{*tenant}", get(limits_of_one))
+        .route("/api/cache", delete(cache::purge_queried))
+        .route("/api/cache/purge", post(cache::purge_posted))
+        .route("/api/cache/stats", get(cache::stats))
+        .route("/api/kv-cache/stats", get(cache::stats))
+        .route(ENTRIES, delete(cache::purge_one))
+        .route("/api/cache/entries/{*key}", get(cache::one).delete(cache::purge_one))
+        .route("/api/costs", get(costs::costs))
+        .route("/api/costs/today", get(costs::costs_today))
+        .route("/api/budgets", get(costs::budgets))
+        .route("/api/recommendations", get(costs::recommendations))
+        .route("/api/events", get(events::events))
+        .fallback(nothing)
+        .method_not_allowed_fallback(nothing)
+        .layer(DefaultBodyLimit::max(LONGEST_REQUEST))
+        .with_state(admin)
 }
 
 const NOTHING_HERE: &str = "Nothing is here; try /livez, /readyz, /healthz, /metrics, /api/backends, \
     /api/backends/{name}, /api/limits, /api/limits/{tenant}, /api/cache/stats, /api/cache/entries/{key}, /api/costs, \
-    /api/costs/today, /api/budgets or /api/recommendations.";
+    /api/costs/today, /api/budgets, /api/recommendations or /api/events.";
+const ONLY_GET: &str =
+    "Only GET is answered here, but for POST /api/cache/purge and POST /api/backends/{name}/{order}.";
+
+async fn nothing(method: Method) -> Response {
+    match method {
+        Method::GET | Method::HEAD => json_answer(StatusCode::NOT_FOUND, &error(NOTHING_HERE)),
+        _ => json_answer(StatusCode::METHOD_NOT_ALLOWED, &error(ONLY_GET)),
+    }
+}
+
+async fn ready(State(admin): Here) -> Response {
+    match admin.readiness.obstacle().await {
+        None => json_answer(StatusCode::OK, &json!({ "status": "ready" })),
+        Some(why) => json_answer(StatusCode::SERVICE_UNAVAILABLE, &json!({ "status": "not ready", "why": why })),
+    }
+}
+
+async fn limits_of_one(State(admin): Here, uri: Uri) -> Response {
+    admin.limits(Some(&named(&uri, LIMITS))).await
+}
+
+/// What the path names after its beginning. Names are bytes to whoever gave them: what is no UTF-8 is no error.
+fn named<'uri>(uri: &'uri Uri, beginning: &str) -> Cow<'uri, str> {
+    let name = uri.path().strip_prefix(beginning).unwrap_or_default();
+    percent_encoding::percent_decode_str(name).decode_utf8_lossy()
+}
 
 impl Admin {
-    /// One thing of many, by its name.
-    async fn of_one(&self, path: &str) -> Response<Vec<u8>> {
-        let of = |prefix| path.strip_prefix(prefix).filter(|name: &&str| !name.is_empty());
-        match (of("/api/limits/"), of("/api/cache/entries/"), of("/api/backends/")) {
-            (Some(tenant), _, _) => self.limits(Some(tenant)).await,
-            (_, Some(key), _) => self.kept_answer(key).await,
-            (_, _, Some(name)) => self.backends(Some(&percent_encoding::percent_decode_str(name).decode_utf8_lossy())),
-            _ => json_answer(StatusCode::NOT_FOUND, &error(NOTHING_HERE)),
-        }
-    }
-
     /// What works, part by part. A part that is missing degrades the whole, which goes on serving; with no backend at
     /// all it is unhealthy, and answers 503.
-    fn health(&self) -> Response<Vec<u8>> {
+    fn health(&self) -> Response {
         let redis = match &self.limits.store {
             None => json!({ "status": "off", "reason": "no redis.url is set: limits are this process's own" }),
             Some(store) => match store.health() {
@@ -151,9 +136,8 @@ impl Admin {
         json_answer(code, &json!({ "status": status, "parts": parts }))
     }
 
-    async fn limits(&self, tenant: Option<&str>) -> Response<Vec<u8>> {
-        let tenant = tenant.map(|tenant| percent_encoding::percent_decode_str(tenant).decode_utf8_lossy());
-        match self.limits.limiter.report(tenant.as_deref()).await {
+    async fn limits(&self, tenant: Option<&str>) -> Response {
+        match self.limits.limiter.report(tenant).await {
             Some(report) => json_answer(StatusCode::OK, &report),
             None => json_answer(
                 StatusCode::NOT_FOUND,
@@ -161,31 +145,27 @@ impl Admin {
             ),
         }
     }
-
-    fn metrics(&self, accepted: &str) -> Response<Vec<u8>> {
-        let (kind, text) = self.metrics.text(accepted);
-        answer(StatusCode::OK, kind, text.into_bytes())
-    }
 }
 
-fn accepted(session: &ServerSession) -> String {
-    let accepted = session.req_header().headers.get(header::ACCEPT);
-    accepted.and_then(|value| value.to_str().ok()).unwrap_or_default().to_owned()
+async fn metrics(State(admin): Here, headers: HeaderMap) -> Response {
+    let accepted = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let (kind, text) = admin.metrics.text(accepted);
+    answer(StatusCode::OK, kind, text.into_bytes())
 }
 
 fn error(message: &str) -> serde_json::Value {
     json!({ "error": { "message": message, "type": "invalid_request_error", "param": null, "code": null } })
 }
 
-fn json_answer(status: StatusCode, body: &serde_json::Value) -> Response<Vec<u8>> {
+fn json_answer(status: StatusCode, body: &serde_json::Value) -> Response {
     answer(status, "application/json", format!("{body}\n").into_bytes())
 }
 
-fn answer(status: StatusCode, kind: &str, body: Vec<u8>) -> Response<Vec<u8>> {
+fn answer(status: StatusCode, kind: &str, body: Vec<u8>) -> Response {
     Response::builder()
         .status(status)
         .header(header::CONTENT_TYPE, kind)
         .header(header::CONTENT_LENGTH, body.len())
-        .body(body)
+        .body(Body::from(body))
         .unwrap_or_default()
 }

@@ -4,6 +4,7 @@ mod admin;
 mod backend;
 mod config;
 mod downstream;
+mod events;
 mod form;
 mod guard;
 mod identity;

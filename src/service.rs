@@ -16,7 +16,6 @@ use outrigger_filters::semantic_cache::Cache;
 use outrigger_filters::store::Store;
 use outrigger_filters::tokens::Tokenizers;
 use pingora::apps::HttpServerOptions;
-use pingora::apps::http_app::HttpServer;
 use pingora::listeners::tls::TlsSettings;
 use pingora::protocols::http::v2::server::{H2Options, default_h2_options};
 use pingora::proxy::{HttpProxy, http_proxy};
@@ -28,6 +27,7 @@ use pingora::services::listening::Service;
 use crate::admin::{self, Admin};
 use crate::backend::Backends;
 use crate::config::{Backend, Config};
+use crate::events::Events;
 use crate::guard::Guard;
 use crate::proxy::{Active, Proxy};
 use crate::telemetry::spans::Server as Spoken;
@@ -90,6 +90,9 @@ pub fn run(mut config: Config) -> anyhow::Result<()> {
         &metrics.meter,
     );
     let backends = Arc::new(Backends::new(&config, backends)?);
+    let events = Events::new();
+    let told = events.clone();
+    backends.fleet().on_change(move |change| told.say("backend", change));
     let books = Spending::new(&config, &metrics, &limits)?;
     let active = Active::default();
     let draining = Arc::<AtomicBool>::default();
@@ -114,9 +117,10 @@ pub fn run(mut config: Config) -> anyhow::Result<()> {
         cache_config: config.semantic_cache.clone(),
         books: books.0.clone(),
         fleet: backends.fleet().clone(),
+        events,
     };
-    let app = Arc::new(HttpServer::new_app(admin));
-    server.add_service(background_service("admin", admin::Service { app, listener: admin_listener }));
+    let admin = admin::Service { admin: Arc::new(admin), listener: admin_listener };
+    server.add_service(background_service("admin", admin));
     server.add_service(background_service("backends", Watched(backends)));
     let limiter = limits.limiter.clone();
     server.add_service(background_service("limits", limits));

@@ -1,34 +1,53 @@
 //! Kept answers on the admin port: what they are, and how to be rid of them.
 
-use http::{Method, Response, StatusCode, header};
+use std::time::Duration;
+
+use axum::extract::{FromRequest as _, RawQuery, Request as HttpRequest, State};
+use axum::response::Response;
+use bytes::Bytes;
+use http::{StatusCode, Uri, header};
 use outrigger_filters::semantic_cache::report::{Request, Unclear};
-use pingora::protocols::http::ServerSession;
 use serde_json::json;
+use tokio::time::timeout;
 
-use super::{Admin, error, json_answer};
+use super::{Admin, ENTRIES, Here, error, json_answer};
 
-/// What a request to invalidate may say at most.
-const LONGEST_REQUEST: usize = 16 * 1024;
+/// How long a client may take to say what is to be invalidated.
+const BODY_TIME: Duration = Duration::from_secs(30);
+
+pub(super) async fn stats(State(admin): Here) -> Response {
+    json_answer(StatusCode::OK, &admin.cache.stats())
+}
+
+pub(super) async fn one(State(admin): Here, uri: Uri) -> Response {
+    admin.kept_answer(key(&uri)).await
+}
+
+pub(super) async fn purge_one(State(admin): Here, uri: Uri) -> Response {
+    admin.purge(&Request { key: Some(key(&uri).to_owned()), ..Request::default() }).await
+}
+
+pub(super) async fn purge_queried(State(admin): Here, RawQuery(query): RawQuery) -> Response {
+    match queried(&query.unwrap_or_default()) {
+        Ok(request) => admin.purge(&request).await,
+        Err(words) => json_answer(StatusCode::BAD_REQUEST, &error(&words)),
+    }
+}
+
+pub(super) async fn purge_posted(State(admin): Here, request: HttpRequest) -> Response {
+    match posted(request).await {
+        Ok(request) => admin.purge(&request).await,
+        Err(words) => json_answer(StatusCode::BAD_REQUEST, &error(&words)),
+    }
+}
+
+/// Hexadecimal digits, which nobody need encode.
+fn key(uri: &Uri) -> &str {
+    uri.path().strip_prefix(ENTRIES).unwrap_or_default()
+}
 
 impl Admin {
-    /// A request that changes something, if it is one.
-    pub(super) async fn change(&self, path: &str, session: &mut ServerSession) -> Option<Response<Vec<u8>>> {
-        let request = match (session.req_header().method.clone(), path) {
-            (Method::POST, "/api/cache/purge") => posted(session).await,
-            (Method::DELETE, "/api/cache") => queried(session.req_header().uri.query().unwrap_or_default()),
-            (Method::DELETE, path) => {
-                let key = path.strip_prefix("/api/cache/entries/")?.to_owned();
-                Ok(Request { key: Some(key), ..Request::default() })
-            }
-            _ => return None,
-        };
-        Some(match request {
-            Ok(request) => self.purge(&request).await,
-            Err(words) => json_answer(StatusCode::BAD_REQUEST, &error(&words)),
-        })
-    }
-
-    async fn purge(&self, request: &Request) -> Response<Vec<u8>> {
+    async fn purge(&self, request: &Request) -> Response {
         match self.cache.purge(request).await {
             Ok(purged) => {
                 tracing::info!(?request, %purged, "kept answers are invalidated");
@@ -39,7 +58,7 @@ impl Admin {
         }
     }
 
-    pub(super) async fn kept_answer(&self, key: &str) -> Response<Vec<u8>> {
+    async fn kept_answer(&self, key: &str) -> Response {
         match self.cache.look(key).await {
             Some(entry) => json_answer(StatusCode::OK, &entry),
             None => json_answer(
@@ -61,18 +80,18 @@ impl Admin {
 }
 
 /// The body of a POST. It must say that it is JSON, which no page of a foreign site can make a browser do unasked.
-async fn posted(session: &mut ServerSession) -> Result<Request, String> {
-    let kind = session.req_header().headers.get(header::CONTENT_TYPE);
+async fn posted(request: HttpRequest) -> Result<Request, String> {
+    let kind = request.headers().get(header::CONTENT_TYPE);
     if !kind.is_some_and(|kind| kind.as_bytes().to_ascii_lowercase().starts_with(b"application/json")) {
         return Err("Send JSON, with `content-type: application/json`.".to_owned());
     }
-    let mut body = Vec::new();
-    while let Ok(Some(piece)) = session.read_request_body().await {
-        body.extend_from_slice(&piece);
-        if body.len() > LONGEST_REQUEST {
+    let body = match timeout(BODY_TIME, Bytes::from_request(request, &())).await {
+        Ok(Ok(body)) => body,
+        Ok(Err(rejection)) if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE => {
             return Err("The body is too large.".to_owned());
         }
-    }
+        Ok(Err(_)) | Err(_) => return Err("The body has not come whole.".to_owned()),
+    };
     serde_json::from_slice(&body).map_err(|error| format!("The body is not what is expected: {error}."))
 }
 

@@ -11,6 +11,7 @@ mod command_line;
 mod conformance;
 mod costs;
 mod dedup;
+mod events;
 mod http2;
 mod lifecycle;
 mod limit_faults;

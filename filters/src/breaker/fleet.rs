@@ -41,6 +41,12 @@ impl Fleet {
         fleet
     }
 
+    /// Tells of each change of a breaker as it happens; on the worker that saw it, so that to hear must be quick. There
+    /// is one who hears: the first.
+    pub fn on_change(&self, hear: impl Fn(serde_json::Value) + Send + Sync + 'static) {
+        let _ = self.meters.hear.set(Box::new(hear));
+    }
+
     /// Who is asked for this model.
     ///
     /// # Errors

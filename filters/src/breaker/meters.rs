@@ -1,10 +1,11 @@
 //! What the room measures of itself.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, OnceLock, Weak};
 
 use opentelemetry::KeyValue;
 use opentelemetry::metrics::{Counter, Meter};
+use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use super::fleet::Fleet;
@@ -20,6 +21,8 @@ pub struct Meters {
     pub hedges_won: AtomicU64,
     refusals: Counter<u64>,
     fallbacks: Counter<u64>,
+    /// Who wants to hear of each change of a breaker.
+    pub hear: OnceLock<Box<dyn Fn(Value) + Send + Sync>>,
 }
 
 impl Meters {
@@ -39,6 +42,7 @@ impl Meters {
             budget_spent: AtomicU64::new(0),
             hedges: AtomicU64::new(0),
             hedges_won: AtomicU64::new(0),
+            hear: OnceLock::new(),
         }
     }
 
@@ -49,6 +53,16 @@ impl Meters {
             KeyValue::new("cause", change.cause.name()),
         ];
         self.transitions.add(1, &labels);
+        if let Some(hear) = self.hear.get() {
+            hear(json!({
+                "backend": lane.member.name(),
+                "model": lane.model,
+                "from": change.from.name(),
+                "to": change.to.name(),
+                "cause": change.cause.name(),
+                "open_for_ms": change.open_for.map(|span| u64::try_from(span.as_millis()).unwrap_or(u64::MAX)),
+            }));
+        }
     }
 
     pub fn refused(&self, why: &'static str) {
