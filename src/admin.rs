@@ -4,6 +4,8 @@ mod backends;
 mod cache;
 mod costs;
 mod events;
+mod health;
+mod performance;
 mod serve;
 
 use std::borrow::Cow;
@@ -18,10 +20,12 @@ use http::{HeaderMap, Method, StatusCode, Uri, header};
 use outrigger_filters::breaker::Fleet;
 use outrigger_filters::cost::Books;
 use outrigger_filters::semantic_cache::{self, Cache};
-use outrigger_filters::store::Health;
 use serde_json::json;
 
+use crate::config::Health;
 use crate::events::Events;
+use crate::insight::Insight;
+use crate::machine::Machine;
 use crate::service::{Limits, Readiness};
 use crate::telemetry::Metrics;
 pub use serve::Service;
@@ -35,6 +39,9 @@ pub struct Admin {
     pub books: Arc<Books>,
     pub fleet: Arc<Fleet>,
     pub events: Arc<Events>,
+    pub insight: Arc<Insight>,
+    pub machine: Arc<Machine>,
+    pub health: Health,
 }
 
 type Here = State<Arc<Admin>>;
@@ -66,6 +73,10 @@ fn router(admin: Arc<Admin>) -> Router {
         .route("/api/costs/today", get(costs::costs_today))
         .route("/api/budgets", get(costs::budgets))
         .route("/api/recommendations", get(costs::recommendations))
+        .route("/api/performance/metrics", get(performance::metrics))
+        .route("/api/performance/report", get(performance::report))
+        .route("/api/performance/slow", get(performance::slow))
+        .route("/api/alerts", get(performance::alerts))
         .route("/api/events", get(events::events))
         .fallback(nothing)
         .method_not_allowed_fallback(nothing)
@@ -75,7 +86,8 @@ fn router(admin: Arc<Admin>) -> Router {
 
 const NOTHING_HERE: &str = "Nothing is here; try /livez, /readyz, /healthz, /metrics, /api/backends, \
     /api/backends/{name}, /api/limits, /api/limits/{tenant}, /api/cache/stats, /api/cache/entries/{key}, /api/costs, \
-    /api/costs/today, /api/budgets, /api/recommendations or /api/events.";
+    /api/costs/today, /api/budgets, /api/recommendations, /api/performance/metrics, /api/performance/report, \
+    /api/performance/slow, /api/alerts or /api/events.";
 const ONLY_GET: &str =
     "Only GET is answered here, but for POST /api/cache/purge and POST /api/backends/{name}/{order}.";
 
@@ -104,38 +116,6 @@ fn named<'uri>(uri: &'uri Uri, beginning: &str) -> Cow<'uri, str> {
 }
 
 impl Admin {
-    /// What works, part by part. A part that is missing degrades the whole, which goes on serving; with no backend at
-    /// all it is unhealthy, and answers 503.
-    fn health(&self) -> Response {
-        let redis = match &self.limits.store {
-            None => json!({ "status": "off", "reason": "no redis.url is set: limits are this process's own" }),
-            Some(store) => match store.health() {
-                Health::Up if self.limits.limiter.is_degraded() => json!({
-                    "status": "degraded",
-                    "reason": "back; the sidecars are telling it what it missed",
-                }),
-                Health::Up => json!({ "status": "ok", "sidecars": self.limits.limiter.sidecars() }),
-                Health::Down { since, reason } => json!({
-                    "status": "degraded",
-                    "reason": reason.name(),
-                    "for_ms": u64::try_from(since.elapsed().as_millis()).unwrap_or(u64::MAX),
-                }),
-            },
-        };
-        let cache = self.kept_health();
-        let backends = self.fleet.health();
-        let parts = [&redis, &cache, &backends];
-        let is = |status: &str| parts.iter().any(|part| part["status"] == status);
-        let status = match (is("unhealthy"), is("degraded")) {
-            (true, _) => "unhealthy",
-            (_, true) => "degraded",
-            _ => "ok",
-        };
-        let code = if status == "unhealthy" { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::OK };
-        let parts = json!({ "backends": backends, "redis": redis, "semantic_cache": cache });
-        json_answer(code, &json!({ "status": status, "parts": parts }))
-    }
-
     async fn limits(&self, tenant: Option<&str>) -> Response {
         match self.limits.limiter.report(tenant).await {
             Some(report) => json_answer(StatusCode::OK, &report),

@@ -15,7 +15,7 @@ use std::time::Duration;
 use http::HeaderName;
 use outrigger_filters::tenants::Names;
 use outrigger_filters::tokens::Tokenizers;
-use outrigger_filters::{Tenant, breaker, cost, dedup, latency, rate_limit, semantic_cache, store, tokens};
+use outrigger_filters::{Tenant, alerts, breaker, cost, dedup, latency, rate_limit, semantic_cache, store, tokens};
 use serde::Deserialize;
 
 pub use backend::{Backend, BackendUrl, Protocol};
@@ -38,6 +38,8 @@ pub struct Config {
     pub breaker: breaker::Config,
     pub cost: cost::Config,
     pub latency: latency::Config,
+    pub alerts: alerts::Config,
+    pub health: Health,
     pub telemetry: Telemetry,
 }
 
@@ -305,6 +307,7 @@ impl Config {
         let place = |(key, message): (&'static str, String)| (key.to_owned(), message);
         let clash = self.clash().map(place).or_else(|| self.limits_clash()).or_else(|| self.cache_clash());
         let clash = clash.or_else(|| self.backends_clash()).or_else(|| self.costs_clash());
+        let clash = clash.or_else(|| self.seeing_clash());
         clash.or_else(|| self.missing_part().map(place))
     }
 
@@ -324,6 +327,19 @@ impl Config {
     fn costs_clash(&self) -> Option<(String, String)> {
         let names = self.tenants.names().unwrap_or_default();
         self.cost.contradiction(&names).map(|(key, words)| (format!("cost.{key}"), words))
+    }
+
+    fn seeing_clash(&self) -> Option<(String, String)> {
+        let below = |table: &'static str| move |(key, words): (String, String)| (format!("{table}.{key}"), words);
+        let latency = self.latency.contradiction().map(below("latency"));
+        let alerts = || self.alerts.contradiction().map(below("alerts"));
+        let share = |(key, share): (&str, f64)| {
+            let words = "more than 0 and at most 1 is expected".to_owned();
+            (!(share > 0.0 && share <= 1.0)).then(|| (format!("health.{key}"), words))
+        };
+        let Health { memory_share, disk_share, error_rate } = self.health;
+        let health = [("memory_share", memory_share), ("disk_share", disk_share), ("error_rate", error_rate)];
+        latency.or_else(alerts).or_else(|| health.into_iter().find_map(share))
     }
 
     fn cache_clash(&self) -> Option<(String, String)> {
@@ -380,10 +396,29 @@ impl Config {
         }
         let keys =
             self.backends.iter().filter_map(|backend| Some(("backends.0.api_key_env", backend.api_key_env.as_ref()?)));
+        let webhook = self.alerts.webhook_key_env.iter().map(|variable| ("alerts.webhook_key_env", variable));
         let password = self.redis.password_env.iter().map(|variable| ("redis.password_env", variable));
         let unset = |variable: &str| !std::env::var(variable).is_ok_and(|value| !value.is_empty());
-        let (key, variable) = keys.chain(password).find(|(_, variable)| unset(variable))?;
+        let (key, variable) = keys.chain(password).chain(webhook).find(|(_, variable)| unset(variable))?;
         Some((key, format!("the environment variable {variable} is not set")))
+    }
+}
+
+/// From where on `/healthz` says that a part is not well.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Health {
+    /// Memory that is taken, of the container's limit or the machine's.
+    pub memory_share: f64,
+    /// What is taken of the fullest disk that is written to.
+    pub disk_share: f64,
+    /// Requests that failed by no fault of their clients, of those of the last minute.
+    pub error_rate: f64,
+}
+
+impl Default for Health {
+    fn default() -> Self {
+        Health { memory_share: 0.9, disk_share: 0.97, error_rate: 0.05 }
     }
 }
 

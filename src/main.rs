@@ -8,13 +8,16 @@ mod events;
 mod form;
 mod guard;
 mod identity;
+mod insight;
 mod ledger;
+mod machine;
 mod memory;
 mod prices;
 mod proxy;
 mod routes;
 mod service;
 mod telemetry;
+mod webhook;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;

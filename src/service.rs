@@ -29,6 +29,8 @@ use crate::backend::Backends;
 use crate::config::{Backend, Config};
 use crate::events::Events;
 use crate::guard::Guard;
+use crate::insight::{self, Insight, Watching};
+use crate::machine::Machine;
 use crate::proxy::{Active, Proxy};
 use crate::telemetry::spans::Server as Spoken;
 use crate::telemetry::{self, Clerk, Desk, Logs, Metrics, Otlp, ServerMetrics, Telling, start_logging};
@@ -81,7 +83,6 @@ pub fn run(mut config: Config) -> anyhow::Result<()> {
     let otlp = Otlp::new(&config.telemetry)?;
     let metrics = Metrics::new(&config.telemetry, otlp.as_ref()).context("setting up the metrics")?;
     let metrics = Arc::new(metrics);
-    let desk = telling(&config, &metrics, otlp.as_ref())?;
     let limits = Limits::new(&config, &metrics)?;
     let cache = Kept::new(&config, &metrics, &limits)?;
     let backends = Fleet::new(
@@ -94,6 +95,19 @@ pub fn run(mut config: Config) -> anyhow::Result<()> {
     let told = events.clone();
     backends.fleet().on_change(move |change| told.say("backend", change));
     let books = Spending::new(&config, &metrics, &limits)?;
+    let machine = machine(&config, &metrics).context("a thread that looks at the machine")?;
+    let sources = insight::Sources {
+        fleet: backends.fleet().clone(),
+        books: books.0.clone(),
+        cache: cache.0.clone(),
+        store: limits.store.clone(),
+        machine: machine.clone(),
+        events: events.clone(),
+    };
+    let names: Vec<_> = config.backends.iter().map(|backend| backend.name.clone()).collect();
+    let insight = Arc::new(Insight::new(&config.latency, &config.alerts, &names, sources)?);
+    insight.observe(&metrics.meter);
+    let desk = telling(&config, &metrics, otlp.as_ref(), insight.clone())?;
     let active = Active::default();
     let draining = Arc::<AtomicBool>::default();
 
@@ -117,7 +131,10 @@ pub fn run(mut config: Config) -> anyhow::Result<()> {
         cache_config: config.semantic_cache.clone(),
         books: books.0.clone(),
         fleet: backends.fleet().clone(),
-        events,
+        events: events.clone(),
+        insight: insight.clone(),
+        machine,
+        health: config.health,
     };
     let admin = admin::Service { admin: Arc::new(admin), listener: admin_listener };
     server.add_service(background_service("admin", admin));
@@ -126,11 +143,12 @@ pub fn run(mut config: Config) -> anyhow::Result<()> {
     server.add_service(background_service("limits", limits));
     let kept = cache.0.clone();
     server.add_service(background_service("semantic cache", cache));
+    server.add_service(background_service("insight", Watching(insight.clone())));
     let spent = books.0.clone();
     server.add_service(background_service("costs", books));
     let time = Duration::from_secs(config.server.drain_secs);
-    let last_words = Mutex::new(Some(LastWords { desk, metrics, _otlp: otlp, _logs: logs }));
-    let drain = Drain { draining, active, limiter, kept, spent, last_words, time };
+    let last_words = Mutex::new(Some(LastWords { desk, insight, metrics, _otlp: otlp, _logs: logs }));
+    let drain = Drain { draining, active, limiter, kept, spent, events, last_words, time };
     server.add_service(background_service("drain", drain));
 
     tracing::info!(
@@ -145,7 +163,12 @@ pub fn run(mut config: Config) -> anyhow::Result<()> {
 }
 
 /// The desk that records of requests are left on, with whoever tells of them.
-fn telling(config: &Config, metrics: &Metrics, otlp: Option<&Otlp>) -> anyhow::Result<Arc<Desk>> {
+fn telling(
+    config: &Config,
+    metrics: &Metrics,
+    otlp: Option<&Otlp>,
+    insight: Arc<Insight>,
+) -> anyhow::Result<Arc<Desk>> {
     let desk = Arc::new(Desk::new(telemetry::PLACES));
     desk.observe(&metrics.meter);
     let resource = telemetry::resource(&config.telemetry);
@@ -154,6 +177,7 @@ fn telling(config: &Config, metrics: &Metrics, otlp: Option<&Otlp>) -> anyhow::R
         otlp.observe(&metrics.meter);
     }
     let clerk = Clerk {
+        insight,
         access_log: config.telemetry.access_log,
         servers: config.backends.iter().map(spoken).collect(),
         exemplars: metrics.exemplars.clone(),
@@ -162,6 +186,17 @@ fn telling(config: &Config, metrics: &Metrics, otlp: Option<&Otlp>) -> anyhow::R
     };
     desk.open(clerk).context("a thread for telemetry")?;
     Ok(desk)
+}
+
+/// The machine, with the folders that we write to.
+fn machine(config: &Config, metrics: &Metrics) -> std::io::Result<Arc<Machine>> {
+    let always = [&config.cost.ledger_path, &config.latency.baseline_path];
+    let written =
+        always.into_iter().chain(&config.semantic_cache.disk_path).filter(|path| !path.as_os_str().is_empty());
+    let machine = Arc::new(Machine::new(written.cloned()));
+    machine.observe(&metrics.meter);
+    machine.watch()?;
+    Ok(machine)
 }
 
 fn spoken(backend: &Backend) -> Spoken {
@@ -194,7 +229,6 @@ fn clients_service(
         cache: cache.0.clone(),
         fleet: backends.fleet().clone(),
         books: books.0.clone(),
-        latency: config.latency.clone(),
     };
     let proxy = Proxy {
         server: config.server.clone(),
@@ -378,6 +412,7 @@ struct Drain {
     limiter: Arc<Limiter>,
     kept: Arc<Cache>,
     spent: Arc<Books>,
+    events: Arc<Events>,
     last_words: Mutex<Option<LastWords>>,
     time: Duration,
 }
@@ -385,6 +420,7 @@ struct Drain {
 /// What is told when all else is done.
 struct LastWords {
     desk: Arc<Desk>,
+    insight: Arc<Insight>,
     metrics: Arc<Metrics>,
     _otlp: Option<Otlp>,
     _logs: Logs,
@@ -394,6 +430,7 @@ impl LastWords {
     /// In this order: what tells of requests writes to the log and to the collector.
     fn say(self) {
         self.desk.finish();
+        self.insight.finish();
         self.metrics.finish();
     }
 }
@@ -405,7 +442,9 @@ impl BackgroundService for Drain {
             return;
         }
         self.draining.store(true, Ordering::Release);
-        tracing::info!(in_flight = self.active.count(), "draining");
+        let in_flight = self.active.count();
+        tracing::info!(in_flight, "draining");
+        self.events.say("draining", serde_json::json!({ "in_flight": in_flight }));
         let idle = async {
             while self.active.count() > 0 {
                 tokio::time::sleep(Duration::from_millis(10)).await;

@@ -4,23 +4,25 @@
 //! measured where the answer is written. Metrics are those of the OpenTelemetry GenAI conventions,
 //! client side, since towards the backend we are the client.
 
+mod config;
+pub mod profile;
+pub mod regression;
+pub mod report;
+pub mod slow;
+
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use opentelemetry::KeyValue;
 use opentelemetry::metrics::{BoundHistogram, Histogram, Meter};
-use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
 use crate::labels::{self, Series};
 use crate::reply::{Body, Kind};
 use crate::trace;
-use crate::{Ask, End, Event, Filter, Next, Refusal, Reply, Watch};
+pub use config::Config;
 
-/// The room has no settings yet: it is always in.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Config {}
+use crate::{Ask, End, Event, Filter, Next, Refusal, Reply, Watch};
 
 /// Buckets of the conventions, for durations and for times between chunks.
 pub const SECONDS: [f64; 14] = [0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.56, 5.12, 10.24, 20.48, 40.96, 81.92];
@@ -39,7 +41,7 @@ struct Bound {
 pub struct Latency(Series<Bound>);
 
 impl Latency {
-    pub fn new(_config: &Config, meter: &Meter) -> Self {
+    pub fn new(meter: &Meter) -> Self {
         let histogram = |name, description| {
             meter
                 .f64_histogram(name)

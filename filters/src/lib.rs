@@ -3,6 +3,7 @@
 //! This crate holds the policy and knows no proxy: it is handed an [`Ask`] and answers with a
 //! [`Reply`] or a [`Refusal`]. The compiler keeps that wall.
 
+pub mod alerts;
 pub mod ask;
 pub mod breaker;
 pub mod call;
@@ -51,7 +52,6 @@ pub struct Rooms {
     pub fleet: Arc<breaker::Fleet>,
     /// Shared with the admin port and the background.
     pub books: Arc<cost::Books>,
-    pub latency: latency::Config,
 }
 
 impl Rooms {
@@ -81,7 +81,7 @@ pub fn chain(parts: &Rooms, meter: &opentelemetry::metrics::Meter, backend: Arc<
     // Below what repeats calls and above what makes them: each that is really made is paid for, and none twice.
     rooms.push(Arc::new(cost::Cost::new(parts.books.clone())));
     // Last, so that it times what the backend really did and nothing of ours.
-    rooms.push(Arc::new(latency::Latency::new(&parts.latency, meter)));
+    rooms.push(Arc::new(latency::Latency::new(meter)));
     Chain::new(rooms, backend, meter)
 }
 
@@ -99,12 +99,12 @@ mod tests {
         let (config, names) = (semantic_cache::Config::default(), tenants::Names::default());
         let cache =
             semantic_cache::Cache::new(&config, names, None, tokenizers.clone(), &meter).expect("good settings");
-        let (dedup, latency) = (dedup::Config::default(), latency::Config::default());
+        let dedup = dedup::Config::default();
         let fleet = breaker::Fleet::new(&breaker::Config::default(), &[], &meter);
         let config = cost::Config::default();
         let books = cost::books::Parts::alone(&config, tokenizers.clone(), &meter);
         let books = cost::Books::new(books).expect("good settings");
-        let parts = Rooms { dedup, limiter, tokenizers, cache, fleet, books, latency };
+        let parts = Rooms { dedup, limiter, tokenizers, cache, fleet, books };
         let chain = chain(&parts, &meter, Arc::new(testing::Scripted::default()));
         assert_eq!(
             chain.names().collect::<Vec<_>>(),

@@ -32,7 +32,7 @@ const SHORTEST_SECONDS: f64 = 1e-6;
 /// Longer times count as this, so that one broken clock does not spread a sketch over all its bins.
 const LONGEST_SECONDS: f64 = 86_400.0;
 /// Values that a slot keeps as they are.
-const FEW: usize = 32;
+const FEW: usize = 128;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Window {

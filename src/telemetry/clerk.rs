@@ -10,8 +10,10 @@ use super::desk::Digest;
 use super::exemplars::Exemplars;
 use super::spans::{self, Server};
 use super::{access, otlp};
+use crate::insight::Insight;
 
 pub struct Clerk {
+    pub insight: Arc<Insight>,
     pub access_log: bool,
     pub servers: Vec<Server>,
     pub exemplars: Arc<Exemplars>,
@@ -21,6 +23,7 @@ pub struct Clerk {
 
 impl Digest for Clerk {
     fn digest(&mut self, record: &Record) {
+        self.insight.take(record);
         if self.access_log {
             access::tell(record, &self.servers);
         }

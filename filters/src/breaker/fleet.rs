@@ -151,6 +151,15 @@ impl Fleet {
         (self.members.len() - up, self.members.len())
     }
 
+    /// Requests that wait for a backend: here, and in its engine.
+    pub fn waiting(&self) -> u64 {
+        let here = self.members.iter().map(|member| {
+            let queued = member.admission.report().queued;
+            (queued.low + queued.normal + queued.high) as u64
+        });
+        here.sum::<u64>() + self.engines().map(|(_, engine)| engine.waiting).sum::<u64>()
+    }
+
     /// What each backend's engine last said of itself.
     pub fn engines(&self) -> impl Iterator<Item = (&str, Engine)> {
         self.members.iter().filter_map(|member| {

@@ -20,7 +20,7 @@ fn measured(script: Script) -> Measured {
     let exporter = InMemoryMetricExporter::default();
     let provider = SdkMeterProvider::builder().with_reader(PeriodicReader::builder(exporter.clone()).build()).build();
     let meter = provider.meter("test");
-    let chain = Chain::new(vec![Arc::new(Latency::new(&Config {}, &meter))], Arc::new(Scripted::new([script])), &meter);
+    let chain = Chain::new(vec![Arc::new(Latency::new(&meter))], Arc::new(Scripted::new([script])), &meter);
     Measured { provider, exporter, chain }
 }
 

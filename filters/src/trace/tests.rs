@@ -8,7 +8,7 @@ use super::*;
 use crate::filter::BACKEND;
 use crate::latency::Latency;
 use crate::testing::{Script, Scripted, Step, ask};
-use crate::{Ask, Body, Broken, Chain, Filter, Next, Reason, Refusal, Reply, latency};
+use crate::{Ask, Body, Broken, Chain, Filter, Next, Reason, Refusal, Reply};
 
 /// Keeps what it is given.
 struct Kept(Mutex<mpsc::Sender<Record>>);
@@ -48,7 +48,7 @@ impl Filter for Stubborn {
 
 fn chain(scripts: impl IntoIterator<Item = Script>) -> Chain {
     let meter = opentelemetry::global::meter("test");
-    let latency = Latency::new(&latency::Config::default(), &meter);
+    let latency = Latency::new(&meter);
     Chain::new(vec![Arc::new(Stubborn), Arc::new(latency)], Arc::new(Scripted::new(scripts)), &meter)
 }
 

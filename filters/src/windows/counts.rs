@@ -104,9 +104,14 @@ impl Sums {
             .sum()
     }
 
-    /// Of what could be answered at all: a client that asks for nonsense does not make us look well. None of none.
+    /// The share of errors: a client that asks for nonsense does not make us look well. None of none.
     pub fn error_share(&self) -> Option<f64> {
-        share(self.errors(), self.errors() + self.of(Count::Good))
+        share(self.errors(), self.judged())
+    }
+
+    /// What could be answered at all.
+    pub fn judged(&self) -> u64 {
+        self.errors() + self.of(Count::Good)
     }
 
     /// Of the questions that were looked for. None of none.

@@ -1,0 +1,127 @@
+//! What works, part by part, in one page.
+//!
+//! A part that is missing degrades the whole, which goes on serving. With no backend to ask it is unhealthy, and answers
+//! 503; so it is where memory is about to end, since then it may end at any moment. What is not used is off.
+
+use axum::response::Response;
+use http::StatusCode;
+use outrigger_filters::store::Health as Store;
+use outrigger_filters::windows::Window;
+use serde_json::{Value, json};
+
+use super::{Admin, json_answer};
+use crate::machine::Share;
+
+/// Beyond this share of its memory a process is about to be ended.
+const NO_MEMORY: f64 = 0.97;
+/// Requests of the last minute below which a share of errors is chance.
+const FEW: u64 = 20;
+
+impl Admin {
+    pub(super) fn health(&self) -> Response {
+        let parts = json!({
+            "backends": self.fleet.health(),
+            "breaker": self.breaker(),
+            "redis": self.redis(),
+            "semantic_cache": self.kept_health(),
+            "model_file": self.model_file(),
+            "gpu": json!({ "status": "off", "reason": "no GPU is read by this version" }),
+            "disk": self.disk(),
+            "memory": self.memory(),
+            "errors": self.errors(),
+        });
+        let is =
+            |status: &str| parts.as_object().is_some_and(|parts| parts.values().any(|part| part["status"] == status));
+        let status = match (is("unhealthy"), is("degraded")) {
+            (true, _) => "unhealthy",
+            (_, true) => "degraded",
+            _ => "ok",
+        };
+        let code = if status == "unhealthy" { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::OK };
+        json_answer(code, &json!({ "status": status, "parts": parts }))
+    }
+
+    fn breaker(&self) -> Value {
+        let (down, all) = self.fleet.down();
+        match down {
+            0 => json!({ "status": "ok", "backends": all, "left_alone": 0 }),
+            // None at all is unhealthy, which `backends` says.
+            down => json!({
+                "status": "degraded", "backends": all, "left_alone": down,
+                "reason": format!("{down} of {all} backends are left alone"),
+            }),
+        }
+    }
+
+    fn redis(&self) -> Value {
+        match &self.limits.store {
+            None => json!({ "status": "off", "reason": "no redis.url is set: limits are this process's own" }),
+            Some(store) => match store.health() {
+                Store::Up if self.limits.limiter.is_degraded() => json!({
+                    "status": "degraded",
+                    "reason": "back; the sidecars are telling it what it missed",
+                }),
+                Store::Up => json!({ "status": "ok", "sidecars": self.limits.limiter.sidecars() }),
+                Store::Down { since, reason } => json!({
+                    "status": "degraded",
+                    "reason": reason.name(),
+                    "for_ms": u64::try_from(since.elapsed().as_millis()).unwrap_or(u64::MAX),
+                }),
+            },
+        }
+    }
+
+    fn model_file(&self) -> Value {
+        match self.cache.without_meaning() {
+            _ if !self.cache.wants_a_model() => {
+                json!({ "status": "off", "reason": "no semantic_cache.model_path is set" })
+            }
+            Some(why) => json!({ "status": "degraded", "reason": why }),
+            None if self.cache.has_meaning() => json!({ "status": "ok" }),
+            None => json!({ "status": "ok", "reason": "it is being read" }),
+        }
+    }
+
+    fn disk(&self) -> Value {
+        let most = self.health.disk_share;
+        match self.machine.seen().disk {
+            None => json!({ "status": "off", "reason": "nothing is written to a disk" }),
+            Some(disk) if disk.share.share() < most => json!({ "status": "ok", "share": round(disk.share) }),
+            Some(disk) => json!({
+                "status": "degraded", "share": round(disk.share), "folder": disk.folder.display().to_string(),
+                "reason": "the disk is nearly full: what is kept there may be lost",
+            }),
+        }
+    }
+
+    fn memory(&self) -> Value {
+        let memory = self.machine.seen().memory;
+        let status = match memory.share() {
+            share if share >= NO_MEMORY.max(self.health.memory_share) => "unhealthy",
+            share if share >= self.health.memory_share => "degraded",
+            _ => return json!({ "status": "ok", "share": round(memory) }),
+        };
+        json!({ "status": status, "share": round(memory), "reason": "memory is nearly all taken" })
+    }
+
+    fn errors(&self) -> Value {
+        let share = self.insight.error_share(Window::One);
+        let share = share.filter(|(_, of)| *of >= FEW).map(|(share, _)| share);
+        match share {
+            None => json!({ "status": "ok", "share": null, "reason": "too few requests in the last minute to tell" }),
+            Some(share) if share <= self.health.error_rate => json!({ "status": "ok", "share": thousandths(share) }),
+            Some(share) => json!({
+                "status": "degraded", "share": thousandths(share),
+                "reason": format!("{:.1} % of the requests of the last minute failed", share * 100.0),
+            }),
+        }
+    }
+}
+
+fn round(share: Share) -> f64 {
+    thousandths(share.share())
+}
+
+fn thousandths(number: f64) -> f64 {
+    (number * 1000.0).round() / 1000.0
+}

@@ -1,0 +1,101 @@
+//! What an operator wants to be told of, posted to an address of his.
+//!
+//! Posting never holds anybody up: what is to be told waits in a bounded line. It is tried a few times; that the address
+//! does not take it is said once, until it does again.
+
+use std::time::Duration;
+
+use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue};
+use reqwest::{Client, Url};
+use serde_json::Value;
+use tokio::sync::mpsc;
+
+/// What waits at most.
+const LINE: usize = 256;
+const TIMEOUT: Duration = Duration::from_secs(10);
+/// How long it waits before it is tried again.
+const AGAIN: [Duration; 3] = [Duration::from_secs(1), Duration::from_secs(5), Duration::from_secs(25)];
+
+pub struct Webhook {
+    line: mpsc::Sender<Value>,
+    posting: std::sync::Mutex<Option<Posting>>,
+}
+
+struct Posting {
+    client: Client,
+    url: Url,
+    key: Option<HeaderValue>,
+    line: mpsc::Receiver<Value>,
+    fails: bool,
+}
+
+impl Webhook {
+    /// # Errors
+    /// If the address is none, or the key cannot be sent.
+    pub fn new(url: &str, key: Option<&str>) -> anyhow::Result<Self> {
+        // The client takes the process's provider of cryptography; it may be there already.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let client = Client::builder().timeout(TIMEOUT).redirect(reqwest::redirect::Policy::none()).build()?;
+        let key = key.map(|key| HeaderValue::try_from(format!("Bearer {key}"))).transpose()?.map(|mut key| {
+            key.set_sensitive(true);
+            key
+        });
+        let (sender, line) = mpsc::channel(LINE);
+        let posting = Posting { client, url: url.parse()?, key, line, fails: false };
+        Ok(Webhook { line: sender, posting: std::sync::Mutex::new(Some(posting)) })
+    }
+
+    /// Puts it in the line, if there is room.
+    pub fn tell(&self, words: Value) {
+        if self.line.try_send(words).is_err() {
+            tracing::debug!("the webhook's line is full: something is told by the log alone");
+        }
+    }
+
+    /// Posts what comes, as long as anybody may tell. Once.
+    pub async fn run(&self) {
+        let posting = self.posting.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take();
+        if let Some(posting) = posting {
+            posting.run().await;
+        }
+    }
+}
+
+impl Posting {
+    async fn run(mut self) {
+        while let Some(words) = self.line.recv().await {
+            let mut outcome = self.post(&words).await;
+            for wait in AGAIN {
+                if outcome.is_ok() {
+                    break;
+                }
+                tokio::time::sleep(wait).await;
+                outcome = self.post(&words).await;
+            }
+            match (outcome, self.fails) {
+                (Err(why), false) => tracing::warn!(why, "the webhook does not take what it is told"),
+                (Ok(()), true) => tracing::info!("the webhook takes what it is told again"),
+                (outcome, _) => {
+                    self.fails = outcome.is_err();
+                    continue;
+                }
+            }
+            self.fails = !self.fails;
+        }
+    }
+
+    async fn post(&self, words: &Value) -> Result<(), String> {
+        let mut request =
+            self.client.post(self.url.clone()).header(CONTENT_TYPE, "application/json").body(words.to_string());
+        if let Some(key) = &self.key {
+            request = request.header(AUTHORIZATION, key);
+        }
+        match request.send().await {
+            Ok(answer) if answer.status().is_success() => Ok(()),
+            Ok(answer) => Err(format!("it answered {}", answer.status().as_u16())),
+            // Without the address, which may hold a secret.
+            Err(error) if error.is_timeout() => Err("it takes too long".to_owned()),
+            Err(_) => Err("it cannot be reached".to_owned()),
+        }
+    }
+}
