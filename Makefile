@@ -43,7 +43,7 @@ sim: setup
 	$(BIN)/outrigger-sim --listen 127.0.0.1:8000 --ttft-ms 200 --gap-ms 30
 
 build: setup
-	$(CARGO) build --release --workspace --bins --example bare_pingora
+	$(CARGO) build --release --workspace --bins --example bare_pingora --example collector
 
 test: setup-test lint test-rust test-sdk test-llmock test-prices test-llama
 

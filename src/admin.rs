@@ -7,6 +7,7 @@ mod events;
 mod health;
 mod performance;
 mod serve;
+mod strangers;
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -14,6 +15,7 @@ use std::sync::Arc;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{DefaultBodyLimit, State};
+use axum::middleware;
 use axum::response::Response;
 use axum::routing::{delete, get, post};
 use http::{HeaderMap, Method, StatusCode, Uri, header};
@@ -42,6 +44,8 @@ pub struct Admin {
     pub insight: Arc<Insight>,
     pub machine: Arc<Machine>,
     pub health: Health,
+    /// Names that this port is asked by.
+    pub hosts: Vec<String>,
 }
 
 type Here = State<Arc<Admin>>;
@@ -56,7 +60,7 @@ fn router(admin: Arc<Admin>) -> Router {
     Router::new()
         .route("/livez", get(async || json_answer(StatusCode::OK, &json!({ "status": "alive" }))))
         .route("/readyz", get(ready))
-        .route("/healthz", get(async |State(admin): Here| admin.health()))
+        .route("/healthz", get(health::of_all))
         .route("/metrics", get(metrics))
         .route("/api/backends", get(async |State(admin): Here| admin.backends(None)))
         .route(BACKENDS, post(backends::order))
@@ -81,6 +85,7 @@ fn router(admin: Arc<Admin>) -> Router {
         .fallback(nothing)
         .method_not_allowed_fallback(nothing)
         .layer(DefaultBodyLimit::max(LONGEST_REQUEST))
+        .layer(middleware::from_fn_with_state(admin.clone(), strangers::turned_away))
         .with_state(admin)
 }
 

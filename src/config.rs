@@ -50,6 +50,8 @@ pub struct Server {
     pub listen: SocketAddr,
     /// Where `/livez`, `/readyz`, `/healthz`, `/metrics` and `/api/…` are answered. Keep it off the open network.
     pub admin: SocketAddr,
+    /// Names that the admin port is asked by, beside addresses, names without a dot, and those of a cluster.
+    pub admin_hosts: Vec<String>,
     /// Worker threads; 0 means one per core.
     pub threads: usize,
     /// A request's body at most; more is refused with 413.
@@ -86,6 +88,7 @@ impl Default for Server {
         Server {
             listen: SocketAddr::from(([127, 0, 0, 1], 8080)),
             admin: SocketAddr::from(([127, 0, 0, 1], 9090)),
+            admin_hosts: Vec::new(),
             threads: 0,
             max_body_bytes: const { NonZeroUsize::new(32 * 1024 * 1024).unwrap() },
             max_head_bytes: const { NonZeroUsize::new(64 * 1024).unwrap() },
@@ -245,8 +248,23 @@ impl Default for Telemetry {
 impl Telemetry {
     /// Whether there is a collector to be told.
     pub fn exports(&self) -> bool {
-        let named = || std::env::var("OTEL_EXPORTER_OTLP_ENDPOINT").is_ok_and(|endpoint| !endpoint.is_empty());
-        !self.otlp_endpoint.is_empty() || named()
+        !self.otlp_address().is_empty()
+    }
+
+    /// Where the collector is, by the settings or else by the environment, as OpenTelemetry's specification has it.
+    pub fn otlp_address(&self) -> String {
+        let names = ["", "_TRACES", "_METRICS"].map(|signal| format!("OTEL_EXPORTER_OTLP{signal}_ENDPOINT"));
+        let named = || names.iter().filter_map(|name| std::env::var(name).ok()).find(|address| !address.is_empty());
+        if self.otlp_endpoint.is_empty() { named().unwrap_or_default() } else { self.otlp_endpoint.clone() }
+    }
+
+    /// How it is spoken to: by the environment only where that names the collector, too.
+    pub fn otlp_protocol(&self) -> OtlpProtocol {
+        match std::env::var("OTEL_EXPORTER_OTLP_PROTOCOL").as_deref() {
+            Ok("http/protobuf") if self.otlp_endpoint.is_empty() => OtlpProtocol::Http,
+            Ok("grpc") if self.otlp_endpoint.is_empty() => OtlpProtocol::Grpc,
+            _ => self.otlp_protocol,
+        }
     }
 
     fn contradiction(&self) -> Option<(&'static str, String)> {
@@ -337,6 +355,12 @@ impl Config {
             let words = "more than 0 and at most 1 is expected".to_owned();
             (!(share > 0.0 && share <= 1.0)).then(|| (format!("health.{key}"), words))
         };
+        let names = || self.backends.iter().map(|backend| backend.name.as_str());
+        for (place, rule) in self.alerts.rules.iter().enumerate() {
+            if let Some(wanted) = rule.backend.as_deref().filter(|wanted| !names().any(|name| name == *wanted)) {
+                return Some((format!("alerts.rules.{place}.backend"), format!("no backend is called `{wanted}`")));
+            }
+        }
         let Health { memory_share, disk_share, error_rate } = self.health;
         let health = [("memory_share", memory_share), ("disk_share", disk_share), ("error_rate", error_rate)];
         latency.or_else(alerts).or_else(|| health.into_iter().find_map(share))

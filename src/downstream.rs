@@ -14,7 +14,7 @@ use pingora::{Error, ErrorType};
 use crate::config::Server;
 use crate::identity;
 use crate::proxy::Request;
-pub use body::{Interrupted, read as read_body};
+pub use body::{Interrupted, read as read_body, read_out};
 pub use write::{refusal as write_refusal, reply as write_reply};
 
 /// A client that has gone is owed nothing: its connection is closed, and nothing is logged as an error.

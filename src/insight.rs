@@ -13,7 +13,7 @@ use outrigger_filters::cost::Books;
 use outrigger_filters::latency::Config;
 use outrigger_filters::latency::profile::{Digest, Of, Profile, Reading};
 use outrigger_filters::latency::regression::{self, Class, Regressions, Snapshot};
-use outrigger_filters::latency::report::{self, Dependencies, Embedder, Engine, Redis};
+use outrigger_filters::latency::report::{self, Dependencies, Disk, Embedder, Engine, Redis};
 use outrigger_filters::latency::slow::Slow;
 use outrigger_filters::semantic_cache::Cache;
 use outrigger_filters::store::Store;
@@ -45,6 +45,7 @@ pub struct Insight {
     slow: Slow,
     alerts: Mutex<Alerts>,
     webhook: Option<Webhook>,
+    writing: Mutex<()>,
     sources: Sources,
 }
 
@@ -71,20 +72,20 @@ impl Insight {
             slow: Slow::new(config, backends),
             alerts: Mutex::new(Alerts::new(alerts, now, date())),
             webhook: webhook.transpose()?,
+            writing: Mutex::default(),
             sources,
         })
     }
 
     /// Takes a request that is over; on the thread of telemetry.
     pub fn take(&self, record: &Record) {
-        if !self.config.profile {
-            return;
-        }
         let now = Instant::now();
         let digest = Digest::of(record);
         self.profile.count(now, &digest);
         self.regressions.count(now, &digest);
-        self.slow.take(now, record);
+        if self.config.profile {
+            self.slow.take(now, record);
+        }
     }
 
     /// What `GET /api/performance/metrics` answers. It takes milliseconds: not on a worker.
@@ -137,7 +138,8 @@ impl Insight {
             running: Some(engine.running as f64),
             kv_usage: engine.kv_usage,
         });
-        Dependencies { redis, embedder, disk: None, engines: engines.collect() }
+        let disk = cache.disk_took(Window::Five).map(|calls| Disk { calls: Some(calls) });
+        Dependencies { redis, embedder, disk, engines: engines.collect() }
     }
 
     /// What a rule reads. What nobody measures here is none.
@@ -152,10 +154,10 @@ impl Insight {
             Metric::PerTokenMs => millis(Reading::PerTokenP95),
             Metric::ErrorRate => seen(Reading::ErrorShare),
             Metric::CacheHitRate => seen(Reading::CacheHitShare),
-            Metric::MemoryShare => Some(machine.seen().memory.share()),
+            Metric::MemoryShare => machine.seen().memory.map(|memory| memory.share.share()),
             Metric::CpuShare => machine.seen().cpu,
             Metric::DiskShare => machine.seen().disk.map(|disk| disk.share.share()),
-            Metric::Queue => Some(fleet.waiting() as f64),
+            Metric::Queue => Some(fleet.waiting(of.backend) as f64),
             Metric::BudgetShare => books.spent_share(),
             Metric::Regression => {
                 let class = self.regressions.class(of.backend, of.model);
@@ -238,21 +240,26 @@ impl Insight {
             .build();
     }
 
-    /// Keeps what was learned, at the end.
+    /// Keeps what was learned, at the end, and lets what is to be posted go out.
     pub fn finish(&self) {
-        write(self.regressions.snapshot());
+        self.write(self.regressions.snapshot());
+        if let Some(webhook) = &self.webhook {
+            webhook.finish();
+        }
+    }
+
+    fn write(&self, snapshot: Option<Snapshot>) {
+        // One at a time: the last may be written while the end comes.
+        let _alone = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(Err(error)) = snapshot.map(|snapshot| snapshot.write()) {
+            tracing::warn!(%error, "what is usual of backends could not be kept: latency.baseline_path");
+        }
     }
 }
 
 #[expect(clippy::disallowed_methods, reason = "a date for people to read")]
 fn date() -> SystemTime {
     SystemTime::now()
-}
-
-fn write(snapshot: Option<Snapshot>) {
-    if let Some(Err(error)) = snapshot.map(|snapshot| snapshot.write()) {
-        tracing::warn!(%error, "what is usual of backends could not be kept: latency.baseline_path");
-    }
 }
 
 /// Looks, again and again.
@@ -270,7 +277,7 @@ impl BackgroundService for Watching {
                 // Summing up takes milliseconds, and what was learned goes to a disk.
                 let look = move || {
                     insight.look();
-                    write(insight.regressions.due(Instant::now()));
+                    insight.write(insight.regressions.due(Instant::now()));
                 };
                 if tokio::task::spawn_blocking(look).await.is_err() {
                     tracing::error!("looking at what is slow or alarming failed");

@@ -7,6 +7,7 @@ mod downstream;
 mod events;
 mod form;
 mod guard;
+mod http_client;
 mod identity;
 mod insight;
 mod ledger;

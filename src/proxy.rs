@@ -104,6 +104,27 @@ fn request_id(head: &RequestHeader) -> HeaderValue {
     }
 }
 
+/// An id that can be told: a client might put its key there.
+fn told_id(id: &HeaderValue) -> &str {
+    id.to_str().ok().filter(|id| labels::is_harmless(id)).unwrap_or("withheld")
+}
+
+impl Request {
+    /// Tells what its client saw. The first word counts.
+    fn is_answered(&mut self, session: &Session, error: Option<&Error>) {
+        let client = session.as_downstream();
+        self.trace.answered(Seen {
+            status: session.response_written().map_or(0, |head| head.status.as_u16()),
+            error: self.seen.error.or(error.map(telemetry::word)),
+            first_token: self.tokens.to_first(),
+            per_token: self.tokens.per_token(),
+            request_bytes: client.body_bytes_read() as u64,
+            answer_bytes: client.body_bytes_sent() as u64,
+            ..std::mem::take(&mut self.seen)
+        });
+    }
+}
+
 impl Proxy {
     /// Who asks, if he may ask now: before anything of the body is read.
     fn welcome(&self, session: &Session) -> Result<Tenant, Refusal> {
@@ -132,7 +153,6 @@ impl Proxy {
                 ask.marks = self.marks(session);
                 ask.steer(steering(session));
                 request.asks_cost = cost::wishes::asks_cost(ask.steering());
-                request.seen.model = Some(self.metrics.model(&ask));
                 request.seen.streams = ask.question.stream;
                 Arc::new(ask)
             }
@@ -146,7 +166,7 @@ impl Proxy {
             biased;
             outcome = self.chain.run_traced(ask.clone(), request.trace.clone()) => outcome,
             () = downstream::until_gone(session) => {
-                self.metrics.failed(&ask, &request.tokens, ABANDONED);
+                request.seen.model = Some(self.metrics.failed(&ask, &request.tokens, ABANDONED));
                 request.seen.error = Some(ABANDONED);
                 return Err(downstream::gone());
             }
@@ -156,7 +176,8 @@ impl Proxy {
                 let status = reply.status;
                 telemetry::note(&mut request.seen, &reply);
                 let end = downstream::write_reply(session, route, request, reply).await;
-                self.metrics.ended(&ask, &request.tokens, status, end.as_ref().map_err(|error| &**error));
+                let told = end.as_ref().map_err(|error| &**error);
+                request.seen.model = Some(self.metrics.ended(&ask, &request.tokens, status, told));
                 request.seen.error = match &end {
                     Ok(_) if status.is_success() => None,
                     Ok(_) => Some(labels::status(status.as_u16())),
@@ -165,7 +186,7 @@ impl Proxy {
                 end.map(|_| ())
             }
             Err(refusal) => {
-                self.metrics.failed(&ask, &request.tokens, refusal.reason.label());
+                request.seen.model = Some(self.metrics.failed(&ask, &request.tokens, refusal.reason.label()));
                 self.refuse(session, request, &refusal).await
             }
         }
@@ -186,13 +207,16 @@ impl Proxy {
 
     async fn refuse(&self, session: &mut Session, request: &mut Request, refusal: &Refusal) -> Result<()> {
         request.seen.error = Some(refusal.reason.label());
-        let id = request.id.to_str().unwrap_or_default();
+        let id = &*request.seen.request_id;
         let internal = refusal.internal.as_deref().unwrap_or_default();
         match refusal.reason.is_routine() {
             true => tracing::debug!(request_id = id, reason = refusal.reason.label(), internal, "refused"),
             false => tracing::warn!(request_id = id, reason = refusal.reason.label(), internal, "failed"),
         }
-        downstream::write_refusal(session, request.route, request, refusal).await
+        downstream::write_refusal(session, request.route, request, refusal).await?;
+        request.is_answered(session, None);
+        downstream::read_out(session).await;
+        Ok(())
     }
 }
 
@@ -219,7 +243,7 @@ impl ProxyHttp for Proxy {
         let id = request_id(session.req_header());
         *ctx = Some(Request {
             trace: self.telling.begin(&session.req_header().headers),
-            seen: Seen { request_id: id.to_str().unwrap_or_default().into(), ..Seen::default() },
+            seen: Seen { request_id: told_id(&id).into(), ..Seen::default() },
             id,
             route: None,
             tokens: Tokens::begin(),
@@ -337,18 +361,9 @@ impl ProxyHttp for Proxy {
 
     async fn logging(&self, session: &mut Session, error: Option<&Error>, ctx: &mut Self::CTX) {
         guarded(session, Guarded::request_is_over);
-        let Some(request) = ctx else { return };
-        let client = session.as_downstream();
-        let seen = Seen {
-            status: session.response_written().map_or(0, |head| head.status.as_u16()),
-            error: request.seen.error.or(error.map(telemetry::word)),
-            first_token: request.tokens.to_first(),
-            per_token: request.tokens.per_token(),
-            request_bytes: client.body_bytes_read() as u64,
-            answer_bytes: client.body_bytes_sent() as u64,
-            ..std::mem::take(&mut request.seen)
-        };
-        request.trace.answered(seen);
+        if let Some(request) = ctx {
+            request.is_answered(session, error);
+        }
     }
 
     fn suppress_error_log(&self, _session: &Session, _ctx: &Self::CTX, error: &Error) -> bool {

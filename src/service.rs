@@ -35,6 +35,9 @@ use crate::proxy::{Active, Proxy};
 use crate::telemetry::spans::Server as Spoken;
 use crate::telemetry::{self, Clerk, Desk, Logs, Metrics, Otlp, ServerMetrics, Telling, start_logging};
 
+/// After the time to drain: the ledger, what others hold for us, and the last words to a collector that may be slow.
+const LAST_SECS: u64 = 10;
+
 /// Whether requests are welcome.
 #[derive(Clone)]
 pub struct Readiness {
@@ -83,6 +86,7 @@ pub fn run(mut config: Config) -> anyhow::Result<()> {
     let otlp = Otlp::new(&config.telemetry)?;
     let metrics = Metrics::new(&config.telemetry, otlp.as_ref()).context("setting up the metrics")?;
     let metrics = Arc::new(metrics);
+    logs.observe(&metrics.meter);
     let limits = Limits::new(&config, &metrics)?;
     let cache = Kept::new(&config, &metrics, &limits)?;
     let backends = Fleet::new(
@@ -135,6 +139,7 @@ pub fn run(mut config: Config) -> anyhow::Result<()> {
         insight: insight.clone(),
         machine,
         health: config.health,
+        hosts: config.server.admin_hosts.clone(),
     };
     let admin = admin::Service { admin: Arc::new(admin), listener: admin_listener };
     server.add_service(background_service("admin", admin));
@@ -281,7 +286,7 @@ fn server_conf(config: &Config) -> ServerConf {
         // took a tenth off a short request and a fifth off a streamed event.
         work_stealing: false,
         // A bound behind our own: see Drain.
-        grace_period_seconds: Some(config.server.drain_secs.saturating_add(1)),
+        grace_period_seconds: Some(config.server.drain_secs.saturating_add(LAST_SECS)),
         graceful_shutdown_timeout_seconds: Some(1),
         upstream_keepalive_pool_size: 256,
         // For what is passed on: of the first backend that needs any.
@@ -429,8 +434,8 @@ struct LastWords {
 impl LastWords {
     /// In this order: what tells of requests writes to the log and to the collector.
     fn say(self) {
-        self.desk.finish();
         self.insight.finish();
+        self.desk.finish();
         self.metrics.finish();
     }
 }

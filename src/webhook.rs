@@ -10,9 +10,12 @@ use reqwest::{Client, Url};
 use serde_json::Value;
 use tokio::sync::mpsc;
 
+use crate::http_client;
+
 /// What waits at most.
 const LINE: usize = 256;
 const TIMEOUT: Duration = Duration::from_secs(10);
+const LAST_WORDS: Duration = Duration::from_secs(1);
 /// How long it waits before it is tried again.
 const AGAIN: [Duration; 3] = [Duration::from_secs(1), Duration::from_secs(5), Duration::from_secs(25)];
 
@@ -33,9 +36,7 @@ impl Webhook {
     /// # Errors
     /// If the address is none, or the key cannot be sent.
     pub fn new(url: &str, key: Option<&str>) -> anyhow::Result<Self> {
-        // The client takes the process's provider of cryptography; it may be there already.
-        let _ = rustls::crypto::ring::default_provider().install_default();
-        let client = Client::builder().timeout(TIMEOUT).redirect(reqwest::redirect::Policy::none()).build()?;
+        let client = http_client::client(TIMEOUT)?;
         let key = key.map(|key| HeaderValue::try_from(format!("Bearer {key}"))).transpose()?.map(|mut key| {
             key.set_sensitive(true);
             key
@@ -49,6 +50,14 @@ impl Webhook {
     pub fn tell(&self, words: Value) {
         if self.line.try_send(words).is_err() {
             tracing::debug!("the webhook's line is full: something is told by the log alone");
+        }
+    }
+
+    /// Waits until the line is empty, for a moment: what is posted last should get out.
+    pub fn finish(&self) {
+        let begun = std::time::Instant::now();
+        while self.line.capacity() < self.line.max_capacity() && begun.elapsed() < LAST_WORDS {
+            std::thread::sleep(Duration::from_millis(20));
         }
     }
 

@@ -36,7 +36,8 @@ pub struct Change {
     pub level: Level,
     /// The same as `level` where it is told again.
     pub was: Level,
-    pub value: f64,
+    /// None where it cannot be read any more.
+    pub value: Option<f64>,
     /// The one that it is beyond; where it is over, the one that it was beyond.
     pub threshold: f64,
     #[serde(serialize_with = "date")]
@@ -103,8 +104,7 @@ impl State {
     fn tick(&mut self, rule: &Rule, now: Instant, at: SystemTime, value: Option<f64>) -> Option<Change> {
         self.value = value;
         let Some(value) = value else {
-            self.miss(rule, now, at);
-            return None;
+            return self.miss(rule, now, at);
         };
         self.read = Some(now);
         let was = *self.level.get_or_insert_with(|| {
@@ -116,14 +116,16 @@ impl State {
             return self.again(rule, now, at, value, was);
         }
         (self.level, self.since, self.told, self.pending) = (Some(level), at, now, None);
-        Some(change(rule, (was, level), value, at, at))
+        Some(change(rule, (was, level), Some(value), at, at))
     }
 
-    fn miss(&mut self, rule: &Rule, now: Instant, at: SystemTime) {
+    /// What cannot be read for long is unknown; whoever was alarmed is told that it is over.
+    fn miss(&mut self, rule: &Rule, now: Instant, at: SystemTime) -> Option<Change> {
+        self.pending = None;
         let is_over = self.read.is_none_or(|read| now.saturating_duration_since(read) >= rule.window.span() * 2);
-        if is_over && self.level.is_some() {
-            (self.level, self.since, self.pending) = (None, at, None);
-        }
+        let was = self.level.filter(|_| is_over)?;
+        (self.level, self.since, self.told) = (None, at, now);
+        (was > Level::Ok).then(|| change(rule, (was, Level::Ok), None, at, at))
     }
 
     fn again(&mut self, rule: &Rule, now: Instant, at: SystemTime, value: f64, level: Level) -> Option<Change> {
@@ -132,7 +134,7 @@ impl State {
             return None;
         }
         self.told = now;
-        Some(change(rule, (level, level), value, at, self.since))
+        Some(change(rule, (level, level), Some(value), at, self.since))
     }
 
     /// The level that it has with this value.
@@ -171,7 +173,7 @@ fn milder(one: Level, other: Level, was: Level) -> Level {
     if one > was { one.min(other) } else { one.max(other) }
 }
 
-fn change(rule: &Rule, (was, level): (Level, Level), value: f64, at: SystemTime, since: SystemTime) -> Change {
+fn change(rule: &Rule, (was, level): (Level, Level), value: Option<f64>, at: SystemTime, since: SystemTime) -> Change {
     Change {
         rule: rule.name().to_owned(),
         metric: rule.metric,

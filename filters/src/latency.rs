@@ -8,6 +8,7 @@ mod config;
 pub mod profile;
 pub mod regression;
 pub mod report;
+mod said;
 pub mod slow;
 
 use std::sync::Arc;
@@ -19,7 +20,7 @@ use tokio::time::Instant;
 
 use crate::labels::{self, Series};
 use crate::reply::{Body, Kind};
-use crate::trace;
+use crate::trace::{self, Told};
 pub use config::Config;
 
 use crate::{Ask, End, Event, Filter, Next, Refusal, Reply, Watch};
@@ -77,8 +78,16 @@ impl Filter for Latency {
     }
 
     async fn handle(&self, ask: Arc<Ask>, next: Next) -> Result<Reply, Refusal> {
-        let bound = self.0.of(&ask);
+        let bound = self.0.of(&ask, false);
         let streams = ask.question.stream;
+        let question = &ask.question;
+        let wishes = || Told {
+            max_tokens: question.max_tokens,
+            temperature: question.temperature,
+            choices: question.choices,
+            ..Told::default()
+        };
+        let told = next.trace().0.is_sampled().then(|| Box::new(wishes()));
         let (trace, span) = next.trace();
         let trace = trace.clone();
         let begun = Instant::now();
@@ -92,15 +101,20 @@ impl Filter for Latency {
             status: None,
             streams,
             call: None,
+            told,
         };
         // If the caller stops waiting for the head, dropping the stopwatch counts the call as abandoned.
-        let answer = next.run(ask).await;
+        let answer = next.run(ask.clone()).await;
         stopwatch.call = Some(trace.call(span));
         match answer {
             Ok(reply) => {
+                if reply.status.is_success() && *stopwatch.bound.model == *labels::OTHER {
+                    stopwatch.bound = self.0.of(&ask, true);
+                }
                 let failed = reply.status.is_client_error() || reply.status.is_server_error();
                 stopwatch.status = failed.then(|| reply.status.as_u16());
-                if matches!(reply.body, Body::Whole(_)) {
+                if let Body::Whole(body) = &reply.body {
+                    stopwatch.hear(body);
                     stopwatch.close(&End::Complete);
                     return Ok(reply);
                 }
@@ -127,6 +141,8 @@ struct Stopwatch {
     streams: bool,
     /// None until the head has come.
     call: Option<trace::Call>,
+    /// Of requests that spans are told of.
+    told: Option<Box<Told>>,
 }
 
 impl Stopwatch {
@@ -134,6 +150,12 @@ impl Stopwatch {
         let seconds = self.begun.elapsed().as_secs_f64();
         self.bound.errors.record(seconds, &labels::with_error(&self.bound.labels, error));
         self.over(Some(error));
+    }
+
+    fn hear(&mut self, bytes: &[u8]) {
+        if let Some(told) = &mut self.told {
+            said::hear(&mut told.said, bytes);
+        }
     }
 
     fn over(&mut self, error: Option<&'static str>) {
@@ -146,6 +168,7 @@ impl Stopwatch {
             (called.first_chunk, called.last_chunk) = (since(self.first), since(self.last));
             called.chunks = self.chunks;
             called.error = error;
+            called.told = self.told.take();
         });
     }
 
@@ -167,6 +190,7 @@ impl Watch for Stopwatch {
         if event.kind != Kind::Data {
             return;
         }
+        self.hear(&event.bytes);
         let now = Instant::now();
         self.chunks = self.chunks.saturating_add(1);
         match self.last.replace(now) {

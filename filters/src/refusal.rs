@@ -223,6 +223,10 @@ impl Reason {
 
     /// A word for metrics and logs, from a closed set.
     pub fn label(&self) -> &'static str {
+        if matches!(self, Reason::BackendPaused) {
+            // Its clients read the same code as for a limit of ours.
+            return "backend_paused";
+        }
         self.words().code.unwrap_or("bad_request")
     }
 

@@ -84,6 +84,24 @@ pub struct Called {
     pub error: Option<&'static str>,
     /// What it used and cost, at its end or a little after.
     pub charge: Option<Charge>,
+    /// Of requests that spans are told of.
+    pub told: Option<Box<Told>>,
+}
+
+/// What was wished of a backend, and what its answer says of itself.
+#[derive(Clone, Debug, Default)]
+pub struct Told {
+    pub max_tokens: Option<u64>,
+    pub temperature: Option<f64>,
+    pub choices: Option<u64>,
+    pub said: Said,
+}
+
+#[derive(Clone, Debug, Default)]
+pub struct Said {
+    pub id: Option<Box<str>>,
+    pub model: Option<Box<str>>,
+    pub finish_reasons: Vec<&'static str>,
 }
 
 /// What a client saw, and what is known of its question: nothing that it wrote but its request's id and a checked
@@ -164,6 +182,8 @@ pub struct Place {
     pub trace: TraceId,
     pub span: SpanId,
     pub flags: TraceFlags,
+    /// Whether the trace was another's before: only then what it says of its state holds.
+    pub is_continued: bool,
 }
 
 impl Place {
@@ -206,9 +226,15 @@ impl Trace {
         self.0.span
     }
 
+    /// Whether spans are told of it.
+    pub fn is_sampled(&self) -> bool {
+        self.0.flags.is_some_and(|flags| flags.is_sampled())
+    }
+
     /// One of its spans, for others to be children of; none where nobody is told of spans.
     pub fn place(&self, span: SpanId) -> Option<Place> {
-        Some(Place { trace: self.0.id, span, flags: self.0.flags? })
+        let is_continued = self.0.parent != SpanId::INVALID;
+        Some(Place { trace: self.0.id, span, flags: self.0.flags?, is_continued })
     }
 
     /// What its client saw: it is answered. What comes later is not heard.

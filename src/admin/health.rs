@@ -3,22 +3,30 @@
 //! A part that is missing degrades the whole, which goes on serving. With no backend to ask it is unhealthy, and answers
 //! 503; so it is where memory is about to end, since then it may end at any moment. What is not used is off.
 
+use axum::extract::State;
 use axum::response::Response;
 use http::StatusCode;
+use outrigger_filters::latency::profile::ENOUGH;
 use outrigger_filters::store::Health as Store;
 use outrigger_filters::windows::Window;
 use serde_json::{Value, json};
 
-use super::{Admin, json_answer};
+use super::{Admin, Here, error, json_answer};
 use crate::machine::Share;
 
 /// Beyond this share of its memory a process is about to be ended.
 const NO_MEMORY: f64 = 0.97;
-/// Requests of the last minute below which a share of errors is chance.
-const FEW: u64 = 20;
+
+/// Some of it waits for locks: not on a worker.
+pub(super) async fn of_all(State(admin): Here) -> Response {
+    match tokio::task::spawn_blocking(move || admin.health()).await {
+        Ok(health) => health,
+        Err(_) => json_answer(StatusCode::INTERNAL_SERVER_ERROR, &error("The health could not be summed up.")),
+    }
+}
 
 impl Admin {
-    pub(super) fn health(&self) -> Response {
+    fn health(&self) -> Response {
         let parts = json!({
             "backends": self.fleet.health(),
             "breaker": self.breaker(),
@@ -95,18 +103,22 @@ impl Admin {
     }
 
     fn memory(&self) -> Value {
-        let memory = self.machine.seen().memory;
-        let status = match memory.share() {
-            share if share >= NO_MEMORY.max(self.health.memory_share) => "unhealthy",
-            share if share >= self.health.memory_share => "degraded",
-            _ => return json!({ "status": "ok", "share": round(memory) }),
+        let Some(memory) = self.machine.seen().memory else {
+            return json!({ "status": "off", "reason": "the machine does not say" });
         };
-        json!({ "status": status, "share": round(memory), "reason": "memory is nearly all taken" })
+        let of = if memory.is_our_limit { "our limit" } else { "the machine" };
+        let (status, share) = match memory.share.share() {
+            // Where the memory is others', to end this process would free nothing.
+            share if memory.is_our_limit && share >= NO_MEMORY.max(self.health.memory_share) => ("unhealthy", share),
+            share if share >= self.health.memory_share => ("degraded", share),
+            share => return json!({ "status": "ok", "share": thousandths(share), "of": of }),
+        };
+        json!({ "status": status, "share": thousandths(share), "of": of, "reason": "memory is nearly all taken" })
     }
 
     fn errors(&self) -> Value {
         let share = self.insight.error_share(Window::One);
-        let share = share.filter(|(_, of)| *of >= FEW).map(|(share, _)| share);
+        let share = share.filter(|(_, of)| *of >= ENOUGH).map(|(share, _)| share);
         match share {
             None => json!({ "status": "ok", "share": null, "reason": "too few requests in the last minute to tell" }),
             Some(share) if share <= self.health.error_rate => json!({ "status": "ok", "share": thousandths(share) }),

@@ -29,6 +29,8 @@ use crate::config::{Backend, Protocol};
 use crate::identity::API_KEY;
 
 const TRACEPARENT: &str = "traceparent";
+/// Belongs to the trace that it came with.
+const TRACESTATE: &str = "tracestate";
 /// Idle connections kept to one backend.
 const IDLE_CONNECTIONS: usize = 1024;
 
@@ -172,8 +174,11 @@ fn fields(upstream: &Upstream, letter: &Letter<'_>, mut put: impl FnMut(&str, &[
     put(HOST.as_str(), upstream.host.as_bytes());
     let own_key = upstream.api_key.as_ref();
     let is_key = |name: &HeaderName| *name == AUTHORIZATION || name == API_KEY || name == "api-key";
-    let is_ours =
-        |name: &HeaderName| own_key.is_some() && is_key(name) || letter.place.is_some() && name == TRACEPARENT;
+    let is_ours = |name: &HeaderName| {
+        let traced =
+            letter.place.is_some_and(|place| name == TRACEPARENT || (name == TRACESTATE && !place.is_continued));
+        traced || (own_key.is_some() && is_key(name))
+    };
     for (name, value) in ask.headers.iter().filter(|(name, _)| !is_ours(name)) {
         put(name.as_str(), value.as_bytes());
     }

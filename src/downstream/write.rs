@@ -12,7 +12,6 @@ use pingora::http::ResponseHeader;
 use pingora::proxy::Session;
 use pingora::{Error, ErrorType};
 
-use super::body::read_out;
 use super::{gone, until_gone};
 use crate::proxy::Request;
 
@@ -61,9 +60,7 @@ pub async fn refusal(session: &mut Session, route: Option<Route>, request: &Requ
         head.append_header(name, value)?;
     }
     finish_head(&mut head, request, &refusal.timing)?;
-    write_whole(session, head, reason.body(route).into()).await?;
-    read_out(session).await;
-    Ok(())
+    write_whole(session, head, reason.body(route).into()).await
 }
 
 async fn write_whole(session: &mut Session, mut head: ResponseHeader, body: Bytes) -> Result<()> {

@@ -2,9 +2,10 @@
 
 use outrigger_filters::charge::Source;
 use outrigger_filters::filter::BACKEND;
-use outrigger_filters::trace::{Record, Seen};
+use outrigger_filters::latency::profile::own;
+use outrigger_filters::trace::{Record, Seen, Span};
 
-use super::spans::{Server, own_times};
+use super::spans::Server;
 
 /// The target of the lines, to tell them apart and to turn them off by.
 const TARGET: &str = "outrigger::access";
@@ -16,10 +17,9 @@ pub fn tell(record: &Record, servers: &[Server]) {
     let last = calls().last();
     let charged = seen.charge.as_ref().and_then(|charge| charge.get());
     let measured = charged.filter(|charged| charged.source == Source::Measured);
-    let rooms: Vec<String> = own_times(record)
-        .filter(|(span, _)| span.name != BACKEND)
-        .map(|(span, own)| format!("{}={:.3}", span.name, own.as_secs_f64() * 1e3))
-        .collect();
+    let rooms = record.spans.iter().filter(|span| span.name != BACKEND);
+    let own_millis = |span: &Span| own(span, &record.spans).as_secs_f64() * 1e3;
+    let rooms: Vec<String> = rooms.map(|span| format!("{}={:.3}", span.name, own_millis(span))).collect();
     tracing::info!(
         target: TARGET,
         request_id = &*seen.request_id,

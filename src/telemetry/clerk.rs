@@ -3,13 +3,13 @@
 use std::sync::Arc;
 
 use opentelemetry::InstrumentationScope;
-use opentelemetry_sdk::trace::{BatchSpanProcessor, SpanProcessor as _};
 use outrigger_filters::trace::Record;
 
+use super::access;
 use super::desk::Digest;
 use super::exemplars::Exemplars;
+use super::otlp::Spans;
 use super::spans::{self, Server};
-use super::{access, otlp};
 use crate::insight::Insight;
 
 pub struct Clerk {
@@ -17,7 +17,7 @@ pub struct Clerk {
     pub access_log: bool,
     pub servers: Vec<Server>,
     pub exemplars: Arc<Exemplars>,
-    pub collector: Option<BatchSpanProcessor>,
+    pub collector: Option<Spans>,
     pub scope: InstrumentationScope,
 }
 
@@ -30,7 +30,7 @@ impl Digest for Clerk {
         if record.context.is_sampled() {
             self.exemplars.take(record);
             if let Some(collector) = &self.collector {
-                spans::of(record, &self.servers, &self.scope).into_iter().for_each(|span| collector.on_end(span));
+                spans::of(record, &self.servers, &self.scope).into_iter().for_each(|span| collector.take(span));
             }
         }
     }
@@ -39,8 +39,7 @@ impl Digest for Clerk {
 impl Drop for Clerk {
     fn drop(&mut self) {
         if let Some(collector) = &self.collector {
-            // Whether the collector is there for it was said when it was not.
-            let _ = collector.shutdown_with_timeout(otlp::LAST_WORDS);
+            collector.finish();
         }
     }
 }

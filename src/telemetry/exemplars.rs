@@ -27,6 +27,7 @@ pub struct Exemplar {
 struct Key {
     family: &'static str,
     operation: String,
+    provider: String,
     model: String,
     error: String,
 }
@@ -56,6 +57,7 @@ impl Exemplars {
         let key = Key {
             family,
             operation: route.operation().to_owned(),
+            provider: route.provider().to_owned(),
             model: model.to_string(),
             error: seen.error.unwrap_or_default().to_owned(),
         };
@@ -85,6 +87,7 @@ impl Exemplars {
         let key = Key {
             family,
             operation: label("gen_ai_operation_name").to_owned(),
+            provider: label("gen_ai_provider_name").to_owned(),
             model: label("gen_ai_request_model").to_owned(),
             error: label("error_type").to_owned(),
         };

@@ -7,8 +7,9 @@
 use std::any::Any;
 use std::panic::PanicHookInfo;
 
+use opentelemetry::metrics::Meter;
 use tracing::{Level, Metadata};
-use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
+use tracing_appender::non_blocking::{ErrorCounter, NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::filter::{EnvFilter, FilterExt as _, filter_fn};
 use tracing_subscriber::prelude::*;
 
@@ -24,13 +25,28 @@ const QUIET: &str = "pingora_core=warn,pingora_core::connectors=off,pingora_core
 const LINES: usize = 16_384;
 
 /// Held while the log is written; what waits is written when it is let go.
-pub struct Logs(#[expect(dead_code, reason = "held for its end")] WorkerGuard);
+pub struct Logs {
+    lost: ErrorCounter,
+    _guard: WorkerGuard,
+}
+
+impl Logs {
+    pub fn observe(&self, meter: &Meter) {
+        let lost = self.lost.clone();
+        meter
+            .u64_observable_counter("outrigger_log_lost_lines")
+            .with_description("Lines of the log that were left out, since nobody read them fast enough.")
+            .with_callback(move |observer| observer.observe(lost.dropped_lines() as u64, &[]))
+            .build();
+    }
+}
 
 /// # Errors
 /// If the level is not one.
 pub fn start(config: &Telemetry) -> anyhow::Result<Logs> {
     let (writer, guard) =
         NonBlockingBuilder::default().buffered_lines_limit(LINES).lossy(true).finish(std::io::stderr());
+    let lost = writer.error_counter();
     let level = EnvFilter::try_new(format!("{QUIET},{}", config.log_level.0))?;
     let may_quote = config.log_secrets;
     let filter = level.and(filter_fn(move |line| may_quote || is_harmless(line)));
@@ -41,11 +57,16 @@ pub fn start(config: &Telemetry) -> anyhow::Result<Logs> {
     };
     tracing_subscriber::registry().with(lines.with_filter(filter)).try_init()?;
     std::panic::set_hook(Box::new(told));
-    Ok(Logs(guard))
+    Ok(Logs { lost, _guard: guard })
 }
 
+/// Targets that quote requests even where they warn.
+const QUOTING: [&str; 4] =
+    ["pingora_proxy", "pingora_core::protocols", "pingora_core::connectors", "pingora_core::services"];
+
 fn is_harmless(line: &Metadata<'_>) -> bool {
-    line.target().starts_with("outrigger") || *line.level() <= Level::WARN
+    let is_quoting = || QUOTING.iter().any(|target| line.target().starts_with(target));
+    line.target().starts_with("outrigger") || (*line.level() <= Level::WARN && !is_quoting())
 }
 
 fn told(panic: &PanicHookInfo<'_>) {

@@ -11,7 +11,9 @@ use std::time::Duration;
 use anyhow::Context as _;
 use opentelemetry::KeyValue;
 use opentelemetry::metrics::Meter;
-use opentelemetry_otlp::{MetricExporter, Protocol, SpanExporter, WithExportConfig as _};
+use opentelemetry_otlp::{
+    MetricExporter, Protocol, SpanExporter, WithExportConfig as _, WithHttpConfig as _, WithTonicConfig,
+};
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::error::{OTelSdkError, OTelSdkResult};
 use opentelemetry_sdk::metrics::data::ResourceMetrics;
@@ -21,8 +23,10 @@ use opentelemetry_sdk::trace::{
     BatchConfigBuilder, BatchSpanProcessor, SpanData, SpanExporter as ExportSpans, SpanProcessor as _,
 };
 use tokio_util::context::TokioContext;
+use tonic::transport::ClientTlsConfig;
 
 use crate::config::{OtlpProtocol, Telemetry};
+use crate::http_client;
 
 /// How long the last words may take when the process ends.
 pub const LAST_WORDS: Duration = Duration::from_secs(2);
@@ -39,12 +43,22 @@ struct Taken {
     signal: &'static str,
     good: AtomicU64,
     failed: AtomicU64,
+    /// Spans that were handed over, and those that came out of the queue: what is between them waits or was let go.
+    given: AtomicU64,
+    sent: AtomicU64,
     fails: AtomicBool,
 }
 
 impl Taken {
     const fn new(signal: &'static str) -> Self {
-        Taken { signal, good: AtomicU64::new(0), failed: AtomicU64::new(0), fails: AtomicBool::new(false) }
+        Taken {
+            signal,
+            good: AtomicU64::new(0),
+            failed: AtomicU64::new(0),
+            given: AtomicU64::new(0),
+            sent: AtomicU64::new(0),
+            fails: AtomicBool::new(false),
+        }
     }
 
     fn note(&self, outcome: &OTelSdkResult) {
@@ -77,8 +91,6 @@ impl Otlp {
         if !config.exports() {
             return Ok(None);
         }
-        // The exporters' HTTP client takes the process's provider of cryptography; it may be there already.
-        let _ = rustls::crypto::ring::default_provider().install_default();
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
             .thread_name("otlp")
@@ -96,11 +108,24 @@ impl Otlp {
     /// Over HTTP each signal has a path of its own.
     fn endpoint(&self, path: &str) -> Option<String> {
         let endpoint = self.config.otlp_endpoint.as_str();
-        match self.config.otlp_protocol {
+        match self.config.otlp_protocol() {
             // The environment says, by the rules of the specification.
             _ if endpoint.is_empty() => None,
             OtlpProtocol::Grpc => Some(endpoint.to_owned()),
             OtlpProtocol::Http => Some(format!("{}{path}", endpoint.trim_end_matches('/'))),
+        }
+    }
+
+    fn client(&self) -> anyhow::Result<reqwest::Client> {
+        http_client::client(self.timeout()).context("an HTTP client")
+    }
+
+    /// With certificates to trust, where they are needed.
+    fn secured<B: WithTonicConfig>(&self, builder: B) -> B {
+        let endpoint = self.config.otlp_address();
+        match endpoint.starts_with("https://") {
+            true => builder.with_tls_config(ClientTlsConfig::new().with_enabled_roots()),
+            false => builder,
         }
     }
 
@@ -114,18 +139,18 @@ impl Otlp {
         }
     }
 
-    pub fn spans(&self, resource: &Resource) -> anyhow::Result<BatchSpanProcessor> {
+    fn processor(&self, resource: &Resource) -> anyhow::Result<BatchSpanProcessor> {
         let _within = self.runtime.enter();
-        let exporter = match self.config.otlp_protocol {
+        let exporter = match self.config.otlp_protocol() {
             OtlpProtocol::Grpc => {
-                let builder = SpanExporter::builder().with_tonic().with_timeout(self.timeout());
+                let builder = self.secured(SpanExporter::builder().with_tonic().with_timeout(self.timeout()));
                 match self.endpoint("") {
                     Some(endpoint) => builder.with_endpoint(endpoint).build(),
                     None => builder.build(),
                 }
             }
             OtlpProtocol::Http => {
-                let builder = SpanExporter::builder().with_http();
+                let builder = SpanExporter::builder().with_http().with_http_client(self.client()?);
                 let builder = builder.with_protocol(Protocol::HttpBinary).with_timeout(self.timeout());
                 match self.endpoint("/v1/traces") {
                     Some(endpoint) => builder.with_endpoint(endpoint).build(),
@@ -146,16 +171,16 @@ impl Otlp {
 
     pub fn metrics(&self) -> anyhow::Result<PeriodicReader<impl PushMetricExporter>> {
         let _within = self.runtime.enter();
-        let exporter = match self.config.otlp_protocol {
+        let exporter = match self.config.otlp_protocol() {
             OtlpProtocol::Grpc => {
-                let builder = MetricExporter::builder().with_tonic().with_timeout(self.timeout());
+                let builder = self.secured(MetricExporter::builder().with_tonic().with_timeout(self.timeout()));
                 match self.endpoint("") {
                     Some(endpoint) => builder.with_endpoint(endpoint).build(),
                     None => builder.build(),
                 }
             }
             OtlpProtocol::Http => {
-                let builder = MetricExporter::builder().with_http();
+                let builder = MetricExporter::builder().with_http().with_http_client(self.client()?);
                 let builder = builder.with_protocol(Protocol::HttpBinary).with_timeout(self.timeout());
                 match self.endpoint("/v1/metrics") {
                     Some(endpoint) => builder.with_endpoint(endpoint).build(),
@@ -167,7 +192,22 @@ impl Otlp {
         Ok(PeriodicReader::builder(self.telling(exporter, 1)).with_interval(interval).build())
     }
 
+    /// What hands spans over, and counts them.
+    pub fn spans(&self, resource: &Resource) -> anyhow::Result<Spans> {
+        Ok(Spans { processor: self.processor(resource)?, taken: self.taken.clone() })
+    }
+
     pub fn observe(&self, meter: &Meter) {
+        let (taken, queue) = (self.taken.clone(), self.config.otlp_queue as u64);
+        meter
+            .u64_observable_counter("outrigger_telemetry_lost_spans")
+            .with_description("Spans that were let go since the collector's queue was full: at least so many.")
+            .with_callback(move |observer| {
+                let [spans, _] = &*taken;
+                let out = spans.sent.load(Ordering::Relaxed) + queue;
+                observer.observe(spans.given.load(Ordering::Relaxed).saturating_sub(out), &[]);
+            })
+            .build();
         let taken = self.taken.clone();
         meter
             .u64_observable_counter("outrigger_telemetry_exports")
@@ -181,6 +221,25 @@ impl Otlp {
                 }
             })
             .build();
+    }
+}
+
+/// Takes spans for the collector.
+pub struct Spans {
+    processor: BatchSpanProcessor,
+    taken: Arc<[Taken; 2]>,
+}
+
+impl Spans {
+    pub fn take(&self, span: SpanData) {
+        self.taken[0].given.fetch_add(1, Ordering::Relaxed);
+        self.processor.on_end(span);
+    }
+
+    /// Tells what is not told yet.
+    pub fn finish(&self) {
+        // Whether the collector is there for it was said when it was not.
+        let _ = self.processor.shutdown_with_timeout(LAST_WORDS);
     }
 }
 
@@ -212,6 +271,7 @@ impl<E> fmt::Debug for Telling<E> {
 
 impl<E: ExportSpans> ExportSpans for Telling<E> {
     async fn export(&self, batch: Vec<SpanData>) -> OTelSdkResult {
+        self.taken[self.signal].sent.fetch_add(batch.len() as u64, Ordering::Relaxed);
         self.told(self.exporter.export(batch)).await
     }
 

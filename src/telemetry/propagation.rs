@@ -37,11 +37,12 @@ impl Telling {
         let Some(sampler) = &self.sampler else {
             return Trace::begin(new_trace(), SpanId::INVALID, None, self.desk.clone());
         };
-        let parent = parent(headers);
+        // A stranger neither decides what is sampled nor writes into anybody's trace.
+        let parent = parent(headers).filter(|_| self.trusts_parent);
         let id = parent.map_or_else(new_trace, |parent| parent.trace);
         let sampled = match parent {
-            Some(parent) if self.trusts_parent => parent.flags.is_sampled(),
-            _ => {
+            Some(parent) => parent.flags.is_sampled(),
+            None => {
                 sampler.should_sample(None, id, "", &SpanKind::Server, &[], &[]).decision
                     == SamplingDecision::RecordAndSample
             }
@@ -58,12 +59,30 @@ fn new_trace() -> TraceId {
 /// The span that a request comes from. What is not well formed, or stands there twice, is as good as nothing.
 fn parent(headers: &HeaderMap) -> Option<Place> {
     let mut values = headers.get_all(TRACEPARENT).iter();
-    if values.next().is_none() || values.next().is_some() {
+    let value = values.next()?;
+    if values.next().is_some() || !is_well_formed(value.as_bytes()) {
         return None;
     }
     let context = TraceContextPropagator::new().extract(&Fields(headers));
     let span = context.span().span_context().clone();
-    span.is_valid().then(|| Place { trace: span.trace_id(), span: span.span_id(), flags: span.trace_flags() })
+    span.is_valid().then(|| Place {
+        trace: span.trace_id(),
+        span: span.span_id(),
+        flags: span.trace_flags(),
+        is_continued: true,
+    })
+}
+
+/// Version, trace, span and flags, each with all its digits: the library that reads them takes fewer, too.
+fn is_well_formed(value: &[u8]) -> bool {
+    let fields: Vec<&[u8]> = value.split(|byte| *byte == b'-').collect();
+    let is_hex = |field: &[u8]| field.iter().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+    let lengths: Vec<usize> = fields.iter().map(|field| field.len()).collect();
+    // Later versions may say more.
+    let known = fields.first() == Some(&&b"00"[..]);
+    lengths.starts_with(&[2, 32, 16, 2])
+        && (lengths.len() == 4 || !known)
+        && fields[..4].iter().all(|field| is_hex(field))
 }
 
 struct Fields<'head>(&'head HeaderMap);
@@ -90,6 +109,25 @@ mod tests {
 
     fn telling(toml: &str) -> Telling {
         Telling::new(&toml::from_str(toml).unwrap(), Arc::new(Desk::new(16)))
+    }
+
+    #[test]
+    fn what_is_not_well_formed_is_as_good_as_nothing() {
+        for good in [GOOD, "01-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01-more"] {
+            assert!(parent(&headers(&[good])).is_some(), "{good}");
+        }
+        for bad in [
+            "00-1-1-1",
+            "00-4BF92F3577B34DA6A3CE929D0E0E4736-00f067aa0ba902b7-01",
+            "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01-",
+            "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01-more",
+            "00-+bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
+            "00-00000000000000000000000000000000-00f067aa0ba902b7-01",
+            "00-4bf92f3577b34da6a3ce929d0e0e4736-0000000000000000-01",
+            "ff-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
+        ] {
+            assert!(parent(&headers(&[bad])).is_none(), "{bad}");
+        }
     }
 
     fn flags(telling: &Telling, values: &[&str]) -> Option<bool> {
@@ -126,6 +164,7 @@ mod tests {
         assert_eq!((flags(&always, &[&unsampled]), flags(&always, &[])), (Some(false), Some(true)));
         let alone = telling(&format!("{exports}sample_ratio = 0.0\ntrust_parent = false"));
         assert_eq!(flags(&alone, &[GOOD]), Some(false));
+        assert_ne!(alone.begin(&headers(&[GOOD])).id().to_string(), "4bf92f3577b34da6a3ce929d0e0e4736");
         assert_eq!(flags(&telling(""), &[GOOD]), None, "nobody is told of spans");
     }
 

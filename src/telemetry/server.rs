@@ -94,16 +94,11 @@ impl ServerMetrics {
         }))
     }
 
-    /// The model's name, as labels have it.
-    pub fn model(&self, ask: &Ask) -> Arc<str> {
-        self.0.of(ask).model.clone()
-    }
-
-    /// An answer has been written, to its end or not.
-    pub fn ended(&self, ask: &Ask, tokens: &Tokens, status: StatusCode, end: Result<&End, &Error>) {
+    /// An answer has been written, to its end or not. Gives the model's name, as labels have it.
+    pub fn ended(&self, ask: &Ask, tokens: &Tokens, status: StatusCode, end: Result<&End, &Error>) -> Arc<str> {
         match end {
             Ok(_) if status.is_success() => {
-                let bound = self.0.of(ask);
+                let bound = self.0.of(ask, true);
                 bound.duration.record(tokens.begun.elapsed().as_secs_f64());
                 if let Some(time) = tokens.to_first() {
                     bound.first_token.record(time.as_secs_f64());
@@ -111,16 +106,18 @@ impl ServerMetrics {
                 if let Some(time) = tokens.per_token() {
                     bound.per_token.record(time.as_secs_f64());
                 }
+                bound.model.clone()
             }
             Ok(_) => self.failed(ask, tokens, labels::status(status.as_u16())),
             Err(error) => self.failed(ask, tokens, word(error)),
         }
     }
 
-    pub fn failed(&self, ask: &Ask, tokens: &Tokens, error: &'static str) {
-        let bound = self.0.of(ask);
+    pub fn failed(&self, ask: &Ask, tokens: &Tokens, error: &'static str) -> Arc<str> {
+        let bound = self.0.of(ask, false);
         let labels = labels::with_error(&bound.labels, error);
         bound.errors.record(tokens.begun.elapsed().as_secs_f64(), &labels);
+        bound.model.clone()
     }
 }
 

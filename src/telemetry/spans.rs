@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use opentelemetry::trace::{Link, SpanContext, SpanKind, Status, TraceFlags, TraceState};
-use opentelemetry::{InstrumentationScope, KeyValue, Value};
+use opentelemetry::{Array, InstrumentationScope, KeyValue, StringValue, Value};
 use opentelemetry_sdk::trace::{SpanData, SpanEvents, SpanLinks};
 use outrigger_filters::charge::{Charge, Source};
 use outrigger_filters::labels::{self, OTHER};
@@ -16,20 +16,6 @@ pub struct Server {
     pub name: Box<str>,
     pub address: Box<str>,
     pub port: u16,
-}
-
-/// Each span with the time that was its own: not that of those below it.
-pub fn own_times(record: &Record) -> impl Iterator<Item = (&Span, Duration)> {
-    let took = |span: &Span| span.took.unwrap_or_default();
-    record.spans.iter().map(move |span| {
-        // A call's answer goes on after the room above it had the head: what counts for that room is until the head.
-        let until_head = |below: &Span| match below.called.as_deref().and_then(|called| called.first_chunk) {
-            Some(first) => first.min(took(below)),
-            None => took(below),
-        };
-        let below: Duration = record.spans.iter().filter(|below| below.parent == span.id).map(until_head).sum();
-        (span, took(span).saturating_sub(below))
-    })
 }
 
 pub fn of(record: &Record, servers: &[Server], scope: &InstrumentationScope) -> Vec<SpanData> {
@@ -58,8 +44,9 @@ impl Making<'_> {
         let mut put = |key: &'static str, value: Option<Value>| {
             attributes.extend(value.map(|value| KeyValue::new(key, value)));
         };
-        put("http.request.method", seen.route.map(|_| "POST".into()));
-        put("http.route", seen.route.map(|route| route.path().into()).or(seen.passed.as_deref().map(text)));
+        let (method, path) = way_in(seen);
+        put("http.request.method", method.map(Value::from));
+        put("http.route", path.map(text));
         put("http.response.status_code", (seen.status > 0).then(|| i64::from(seen.status).into()));
         put("gen_ai.operation.name", seen.route.map(|route| route.operation().into()));
         put("gen_ai.provider.name", seen.route.map(|route| route.provider().into()));
@@ -130,6 +117,17 @@ impl Making<'_> {
         put("outrigger.backend", server.map(|server| text(&server.name)));
         put("outrigger.attempt", Some(i64::from(called.attempt).into()));
         put("outrigger.chunks", called.streams.then(|| i64::from(called.chunks).into()));
+        if let Some(told) = &called.told {
+            put("gen_ai.request.max_tokens", told.max_tokens.map(count));
+            put("gen_ai.request.temperature", told.temperature.map(Value::from));
+            put("gen_ai.request.choice.count", told.choices.filter(|choices| *choices != 1).map(count));
+            put("gen_ai.response.id", told.said.id.as_deref().map(text));
+            put("gen_ai.response.model", told.said.model.as_deref().map(text));
+            let reasons = &told.said.finish_reasons;
+            let reasons =
+                (!reasons.is_empty()).then(|| reasons.iter().map(|reason| StringValue::from(*reason)).collect());
+            put("gen_ai.response.finish_reasons", reasons.map(|reasons| Value::Array(Array::String(reasons))));
+        }
         usage(called.charge.as_ref(), &mut attributes);
         let operation = route.map_or("chat", |route| route.operation());
         SpanData {
@@ -182,9 +180,19 @@ impl Making<'_> {
     }
 }
 
-/// By the conventions a client's own fault is no error of the server's.
+/// The method and the path, as the settings and the APIs have them: nothing that a client wrote.
+pub fn way_in(seen: &Seen) -> (Option<String>, Option<&str>) {
+    match (seen.route, seen.passed.as_deref().and_then(|pattern| pattern.split_once(' '))) {
+        (Some(route), _) => (Some("POST".to_owned()), Some(route.path())),
+        (None, Some((method, path))) => ((method != "*").then(|| method.to_owned()), Some(path)),
+        (None, None) => (None, None),
+    }
+}
+
+/// By the conventions a client's own fault, or its leaving, is no error of the server's.
 fn server_status(seen: &Seen) -> Status {
     match seen.error {
+        Some("abandoned" | "client_too_slow") => Status::Unset,
         Some(error) if seen.status >= 500 || seen.status == 0 || seen.status < 400 => Status::error(error),
         _ => Status::Unset,
     }
@@ -211,6 +219,10 @@ fn usage(charge: Option<&Charge>, attributes: &mut Vec<KeyValue>) {
 
 fn known(model: Option<&Arc<str>>) -> Option<Value> {
     model.filter(|model| &***model != OTHER).map(|model| text(model))
+}
+
+fn count(count: u64) -> Value {
+    i64::try_from(count).unwrap_or(i64::MAX).into()
 }
 
 fn text(text: &str) -> Value {

@@ -32,7 +32,7 @@ async fn steered(outrigger: &Outrigger, control: &str, body: Value) -> Answer {
 }
 
 /// The folder of the model that `make model` brings.
-fn model() -> PathBuf {
+pub fn model() -> PathBuf {
     let usual = Path::new(env!("CARGO_MANIFEST_DIR")).join("models/minilm");
     let folder = std::env::var_os("OUTRIGGER_MODEL").map_or(usual, PathBuf::from);
     assert!(folder.join("model.onnx").is_file(), "{} holds no model: `make model` brings one", folder.display());

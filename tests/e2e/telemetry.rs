@@ -71,6 +71,9 @@ async fn a_trace_tells_the_way(collector: Collector, protocol: &str) {
         assert_eq!(of(server, key), expected, "{key}");
         assert_eq!(of(call, key), expected, "{key}");
     }
+    assert_eq!(of(call, "gen_ai.response.model"), "sim");
+    assert!(of(call, "gen_ai.response.finish_reasons").contains("stop"), "{call:#?}");
+    assert!(!of(call, "gen_ai.response.id").is_empty());
     assert_eq!(of(call, "server.port"), simulator.address.port().to_string());
     assert_eq!(of(call, "gen_ai.usage.output_tokens"), of(server, "gen_ai.usage.output_tokens"));
     assert!(of(call, "gen_ai.usage.output_tokens").parse::<u64>().unwrap() > 0);
@@ -171,6 +174,13 @@ async fn sick(how: Sick) -> String {
     url
 }
 
+/// A question that nobody else asks.
+fn another(seed: u64) -> String {
+    let mut body = chat(json!({}));
+    body["seed"] = seed.into();
+    body.to_string()
+}
+
 async fn is_of_no_concern(how: Sick, protocol: &'static str) {
     let simulator = Simulator::start(&[]);
     let url = sick(how).await;
@@ -180,7 +190,7 @@ async fn is_of_no_concern(how: Sick, protocol: &'static str) {
     let begun = Instant::now();
     let mut asked = 0;
     while begun.elapsed() < Duration::from_secs(4) {
-        let answer = post(outrigger.address, CHAT, &[], chat(json!({"seed": asked})).to_string()).await;
+        let answer = post(outrigger.address, CHAT, &[], another(asked)).await;
         assert_eq!(answer.status, 200, "{how:?}");
         asked += 1;
     }
@@ -232,7 +242,7 @@ async fn a_collector_that_comes_later_is_told_from_then_on() {
     outrigger.until_failed("metrics", 1.0).await;
     let listener = TcpListener::bind(url.strip_prefix("http://").unwrap()).await.unwrap();
     let collector = Collector::http_on(listener);
-    post(outrigger.address, CHAT, &[], chat(json!({"seed": 2})).to_string()).await;
+    post(outrigger.address, CHAT, &[], another(2)).await;
     collector.told.until_spans(|spans| !spans.is_empty()).await;
     collector.told.until_metric("gen_ai.server.request.duration").await;
     assert_eq!(outrigger.log().matches("takes what it is told again").count(), 2);
@@ -275,9 +285,9 @@ async fn each_request_has_one_line() {
         [
             (200, None, Some(CHAT)),
             (500, Some("500"), Some(CHAT)),
-            (400, Some("bad_request"), Some(CHAT)),
+            (400, Some("invalid_json"), Some(CHAT)),
             (200, None, Some("GET /v1/models")),
-            (404, Some("not_found"), None),
+            (404, Some("unknown_url"), None),
         ]
     );
     let line = &lines[0];

@@ -10,8 +10,8 @@ const LONGEST_SECS: u64 = 86_400;
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
-    /// Where there are none, these hold: `error_rate` 0.05 and 0.2, `memory_share` 0.8 and 0.9, `disk_share` 0.9 and
-    /// 0.97, `budget_share` 0.8 and 1, `backends_down` 1 (a warning), `redis_down` 1 (a warning, once it has lasted for
+    /// Where there are none, these hold: `error_rate` 0.05 and 0.2, `memory_share` 0.9 and 0.97, `disk_share` 0.9 and
+    /// 0.97, `budget_share` 0.8 and 1 (told again after six hours), `backends_down` 1 (a warning), `redis_down` 1 (a warning, once it has lasted for
     /// ten seconds), `regression` 2 and 3.
     pub rules: Vec<Rule>,
     /// What is told is also posted here, as JSON. Empty: nowhere.
@@ -88,9 +88,10 @@ fn defaults() -> Vec<Rule> {
     let rule = |metric, warning, critical| Rule::new(metric, Some(warning), critical);
     vec![
         rule(Metric::ErrorRate, 0.05, Some(0.2)),
-        rule(Metric::MemoryShare, 0.8, Some(0.9)),
+        rule(Metric::MemoryShare, 0.9, Some(0.97)),
         rule(Metric::DiskShare, 0.9, Some(0.97)),
-        rule(Metric::BudgetShare, 0.8, Some(1.0)),
+        // It lasts until the period is over.
+        Rule { cooldown_secs: 21_600, ..rule(Metric::BudgetShare, 0.8, Some(1.0)) },
         rule(Metric::BackendsDown, 1.0, None),
         Rule { for_secs: 10, ..rule(Metric::RedisDown, 1.0, None) },
         // The classes: a minor one is in the report, and wakes nobody.

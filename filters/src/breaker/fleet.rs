@@ -151,13 +151,15 @@ impl Fleet {
         (self.members.len() - up, self.members.len())
     }
 
-    /// Requests that wait for a backend: here, and in its engine.
-    pub fn waiting(&self) -> u64 {
-        let here = self.members.iter().map(|member| {
+    /// Requests that wait for a backend, or for any: here, and in its engine.
+    pub fn waiting(&self, backend: Option<&str>) -> u64 {
+        let meant = |name: &str| backend.is_none_or(|backend| backend == name);
+        let here = self.members.iter().filter(|member| meant(member.name())).map(|member| {
             let queued = member.admission.report().queued;
             (queued.low + queued.normal + queued.high) as u64
         });
-        here.sum::<u64>() + self.engines().map(|(_, engine)| engine.waiting).sum::<u64>()
+        let there = self.engines().filter(|(name, _)| meant(name)).map(|(_, engine)| engine.waiting);
+        here.sum::<u64>() + there.sum::<u64>()
     }
 
     /// What each backend's engine last said of itself.

@@ -107,7 +107,7 @@ impl Member {
         if let Some(lane) = self.lanes.get(model) {
             return lane.clone();
         }
-        let own = self.lanes.len() < MOST_LANES && model.len() <= labels::MAX_NAME_BYTES;
+        let own = self.lanes.len() < MOST_LANES && labels::is_harmless(model);
         let model = if own { model } else { labels::OTHER };
         let lane = self.lanes.entry(model.into()).or_insert_with(|| Arc::new(Lane::new(self.clone(), model, room)));
         lane.clone()

@@ -333,7 +333,7 @@ impl Savings for Books {
 }
 
 fn series(ask: &Ask, backend: Arc<str>) -> Series {
-    let model = ask.question.model.as_deref().filter(|model| model.len() <= labels::MAX_NAME_BYTES);
+    let model = ask.question.model.as_deref().filter(|model| labels::is_harmless(model));
     let tag = wishes::tag(ask.steering()).map(Arc::from);
     Series { tenant: ask.tenant, model: Arc::from(model.unwrap_or(labels::OTHER)), backend, route: ask.route, tag }
 }

@@ -138,7 +138,7 @@ impl Meters {
     }
 
     pub fn paid(&self, ask: &Ask, tokens: &Tokens, cost: Option<Money>, source: Source) {
-        let model = self.models.of(ask);
+        let model = self.models.of(ask, true);
         let [measured, estimated] = &self.tokens;
         match source {
             Source::Measured => {

@@ -24,7 +24,12 @@ pub use metrics::{LaneSeen, PartSeen, Reviewed};
 /// Rooms and other parts told apart: their names are ours, so there are never as many.
 const MOST_PARTS: usize = 32;
 
+/// Requests below which a share or a percentile is chance: one failure at night is no alarm.
+pub const ENOUGH: u64 = 20;
+
 pub struct Profile {
+    /// Nothing is told apart: alerts and health need no more.
+    whole_only: bool,
     backends: Vec<Arc<str>>,
     /// What a room may take by itself, in seconds.
     allowance: f64,
@@ -88,6 +93,7 @@ impl Profile {
     pub fn new(config: &Config, backends: &[String], now: Instant) -> Self {
         let other: Arc<str> = crate::labels::OTHER.into();
         Profile {
+            whole_only: !config.profile,
             backends: backends.iter().map(|name| Arc::from(name.as_str())).collect(),
             allowance: config.allowance_ms / 1000.0,
             state: Mutex::new(State {
@@ -113,13 +119,28 @@ impl Profile {
 
     /// The same, for whoever has taken it apart already.
     pub fn count(&self, now: Instant, digest: &Digest) {
-        self.state().take(now, digest, &self.backends);
+        let mut state = self.state();
+        state.take_whole(now, digest);
+        if !self.whole_only && !digest.passed {
+            state.take_apart(now, digest, &self.backends);
+        }
     }
 
-    /// None where nothing is known of it.
+    /// None where nothing is known of it, or too little to tell by.
     pub fn reading(&self, now: Instant, reading: Reading, window: Window, of: Of<'_>) -> Option<f64> {
         let state = self.state();
-        let p95 = |windows: &Windows| windows.summary(now, window).map(|summary| summary.p95);
+        let enough = |count: u64| count >= ENOUGH;
+        let p95 = |windows: &Windows| {
+            windows.summary(now, window).filter(|summary| enough(summary.count)).map(|summary| summary.p95)
+        };
+        let errors = |counts: &Counts| {
+            let sums = counts.sums(now, window);
+            sums.error_share().filter(|_| enough(sums.judged()))
+        };
+        let hits = |counts: &Counts| {
+            let sums = counts.sums(now, window);
+            sums.cache_hit_share().filter(|_| enough(sums.of(Count::CacheLooks)))
+        };
         let lane = match (of.backend, of.model) {
             (None, None) => {
                 let whole = &state.whole;
@@ -127,8 +148,8 @@ impl Profile {
                     Reading::FirstTokenP95 => p95(&whole.first_token),
                     Reading::DurationP95 => p95(&whole.duration),
                     Reading::PerTokenP95 => p95(&whole.per_token),
-                    Reading::ErrorShare => whole.counts.sums(now, window).error_share(),
-                    Reading::CacheHitShare => whole.counts.sums(now, window).cache_hit_share(),
+                    Reading::ErrorShare => errors(&whole.counts),
+                    Reading::CacheHitShare => hits(&whole.counts),
                 };
             }
             (None, Some(model)) => {
@@ -137,8 +158,8 @@ impl Profile {
                     Reading::FirstTokenP95 => p95(&model.first_token),
                     Reading::DurationP95 => p95(&model.duration),
                     Reading::PerTokenP95 => p95(&model.per_token),
-                    Reading::ErrorShare => model.counts.sums(now, window).error_share(),
-                    Reading::CacheHitShare => model.counts.sums(now, window).cache_hit_share(),
+                    Reading::ErrorShare => errors(&model.counts),
+                    Reading::CacheHitShare => hits(&model.counts),
                 };
             }
             (Some(backend), None) => state.backends.get(&Arc::from(backend), now)?,
@@ -148,7 +169,7 @@ impl Profile {
             Reading::FirstTokenP95 => p95(&lane.first_chunk),
             Reading::DurationP95 => p95(&lane.duration),
             Reading::PerTokenP95 => p95(&lane.per_output),
-            Reading::ErrorShare => lane.counts.sums(now, window).error_share(),
+            Reading::ErrorShare => errors(&lane.counts),
             Reading::CacheHitShare => None,
         }
     }
@@ -165,8 +186,7 @@ impl Profile {
 }
 
 impl State {
-    fn take(&mut self, now: Instant, digest: &Digest, backends: &[Arc<str>]) {
-        let begun = self.begun;
+    fn take_whole(&mut self, now: Instant, digest: &Digest) {
         if digest.passed {
             self.whole.counts.add(now, &[(Count::Passed, 1)]);
             return;
@@ -176,6 +196,10 @@ impl State {
         record(&mut self.whole.first_token, now, digest.first_token);
         record(&mut self.whole.per_token, now, digest.per_token);
         record(&mut self.whole.head, now, digest.head);
+    }
+
+    fn take_apart(&mut self, now: Instant, digest: &Digest, backends: &[Arc<str>]) {
+        let begun = self.begun;
         for (part, seconds) in &digest.parts {
             self.parts.of(part, now, || Windows::since(begun)).record(now, *seconds);
         }

@@ -22,7 +22,7 @@ use crate::Ask;
 use crate::store::Store;
 use crate::tenants::Names;
 use crate::tokens::Tokenizers;
-use crate::windows::Window;
+use crate::windows::{Summary, Window};
 
 pub struct Cache {
     pub(super) rules: Rules,
@@ -134,6 +134,11 @@ impl Cache {
     /// How busy the model is, where there is one.
     pub fn embedder(&self, window: Window) -> Option<Busy> {
         Some(self.matching.meaning()?.busy(window))
+    }
+
+    /// How long reads of kept answers from disk have taken lately.
+    pub fn disk_took(&self, window: Window) -> Option<Summary> {
+        self.places.disk_took(window)
     }
 
     /// Why nothing is matched by meaning, once that is known.

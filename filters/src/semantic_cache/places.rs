@@ -27,6 +27,7 @@ use opentelemetry::metrics::Meter;
 
 use crate::semantic_cache::entry::{Entry, Hint, Id, Scope, wire};
 use crate::store::Store;
+use crate::windows::{Summary, Window};
 use disk::Disk;
 use hints::Hints;
 use memory::Memory;
@@ -116,6 +117,11 @@ pub struct Places {
 }
 
 impl Places {
+    /// How long reads from disk have taken lately.
+    pub fn disk_took(&self, window: Window) -> Option<Summary> {
+        self.disk.as_ref()?.took(window)
+    }
+
     /// Opens the disk and reads what is to be known before the first answer; hints follow in the background. Needs no
     /// runtime.
     pub fn new(

@@ -21,7 +21,7 @@ pub(super) struct Meters {
 }
 
 /// Calls that requests waited for, as of late.
-#[derive(Default)]
+#[derive(Clone, Default)]
 struct Waits {
     calls: Windows,
     slow: Windows,
@@ -72,7 +72,8 @@ impl Meters {
 
     pub(super) fn told(&self, window: Window) -> Waited {
         let now = Instant::now();
-        let waits = self.waits.lock().unwrap_or_else(PoisonError::into_inner);
+        // A copy: summing up takes longer than a request may wait.
+        let waits = self.waits.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let count = |windows: &Windows| windows.summary(now, window).map_or(0, |summary| summary.count);
         Waited { calls: waits.calls.summary(now, window), timeouts: count(&waits.slow), errors: count(&waits.failed) }
     }

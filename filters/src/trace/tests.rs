@@ -164,6 +164,7 @@ fn a_place_reads_as_the_standard_writes_it() {
         trace: TraceId::from_hex("4bf92f3577b34da6a3ce929d0e0e4736").unwrap(),
         span: SpanId::from_hex("00f067aa0ba902b7").unwrap(),
         flags: TraceFlags::SAMPLED,
+        is_continued: false,
     };
     assert_eq!(place.traceparent(), "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01");
 }

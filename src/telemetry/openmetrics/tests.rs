@@ -22,10 +22,10 @@ fn registry() -> Registry {
     let gauge = Gauge::with_opts(Opts::new("b_bytes", "Weighs.").const_label("who", "a \"b\"")).unwrap();
     gauge.set(0.5);
     let name = "gen_ai_server_request_duration_seconds";
-    let labels = ["gen_ai_operation_name", "gen_ai_request_model"];
+    let labels = ["gen_ai_operation_name", "gen_ai_provider_name", "gen_ai_request_model"];
     let histogram = HistogramVec::new(HistogramOpts::new(name, "Takes.").buckets(vec![0.25, 1.0]), &labels).unwrap();
     for seconds in [0.1, 0.5, 7.0] {
-        histogram.with_label_values(&["chat", "m"]).observe(seconds);
+        histogram.with_label_values(&["chat", "openai", "m"]).observe(seconds);
     }
     registry.register(Box::new(counter)).unwrap();
     registry.register(Box::new(gauge)).unwrap();
@@ -50,7 +50,7 @@ fn open_metrics_is_written_as_its_standard_says() {
     let lines: Vec<_> = text.lines().collect();
     let example = lines.iter().find(|line| line.contains(" # {")).expect("an example");
     let expected = "gen_ai_server_request_duration_seconds_bucket{gen_ai_operation_name=\"chat\",\
-        gen_ai_request_model=\"m\",le=\"0.25\"} 1 # {trace_id=\"00000000000000000000000000000005\",span_id=\"";
+        gen_ai_provider_name=\"openai\",gen_ai_request_model=\"m\",le=\"0.25\"} 1 # {trace_id=\"00000000000000000000000000000005\",span_id=\"";
     assert!(example.starts_with(expected), "{example}");
     let plain: Vec<_> = lines.iter().filter(|line| !line.contains(" # {")).copied().collect();
     assert_eq!(
@@ -66,10 +66,10 @@ fn open_metrics_is_written_as_its_standard_says() {
             "# TYPE gen_ai_server_request_duration_seconds histogram",
             "# UNIT gen_ai_server_request_duration_seconds seconds",
             "# HELP gen_ai_server_request_duration_seconds Takes.",
-            "gen_ai_server_request_duration_seconds_bucket{gen_ai_operation_name=\"chat\",gen_ai_request_model=\"m\",le=\"1.0\"} 2",
-            "gen_ai_server_request_duration_seconds_bucket{gen_ai_operation_name=\"chat\",gen_ai_request_model=\"m\",le=\"+Inf\"} 3",
-            "gen_ai_server_request_duration_seconds_count{gen_ai_operation_name=\"chat\",gen_ai_request_model=\"m\"} 3",
-            "gen_ai_server_request_duration_seconds_sum{gen_ai_operation_name=\"chat\",gen_ai_request_model=\"m\"} 7.6",
+            "gen_ai_server_request_duration_seconds_bucket{gen_ai_operation_name=\"chat\",gen_ai_provider_name=\"openai\",gen_ai_request_model=\"m\",le=\"1.0\"} 2",
+            "gen_ai_server_request_duration_seconds_bucket{gen_ai_operation_name=\"chat\",gen_ai_provider_name=\"openai\",gen_ai_request_model=\"m\",le=\"+Inf\"} 3",
+            "gen_ai_server_request_duration_seconds_count{gen_ai_operation_name=\"chat\",gen_ai_provider_name=\"openai\",gen_ai_request_model=\"m\"} 3",
+            "gen_ai_server_request_duration_seconds_sum{gen_ai_operation_name=\"chat\",gen_ai_provider_name=\"openai\",gen_ai_request_model=\"m\"} 7.6",
             "# EOF",
         ]
     );

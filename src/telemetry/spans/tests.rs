@@ -25,18 +25,6 @@ fn record(tell: impl FnOnce(&Trace)) -> Record {
     kept.0.lock().unwrap().pop().expect("a record")
 }
 
-fn span(name: &'static str, id: u64, parent: u64, millis: (u64, u64), called: Option<Called>) -> Span {
-    Span {
-        name,
-        id: SpanId::from(id),
-        parent: SpanId::from(parent),
-        began: Duration::from_millis(millis.0),
-        took: Some(Duration::from_millis(millis.1)),
-        outcome: Outcome::Answered(200),
-        called: called.map(Box::new),
-    }
-}
-
 fn spoken(record: &Record) -> Vec<SpanData> {
     of(record, &[], &InstrumentationScope::builder("test").build())
 }
@@ -46,16 +34,11 @@ fn attribute(span: &SpanData, key: &str) -> Option<String> {
 }
 
 #[test]
-fn a_rooms_own_time_leaves_out_what_is_below_it() {
-    let mut record = record(|_| {});
-    let streamed = Called { first_chunk: Some(Duration::from_millis(20)), ..Called::default() };
-    record.spans = vec![
-        span("breaker", 2, 1, (0, 60), None),
-        span("backend", 3, 2, (5, 10), Some(Called::default())),
-        span("backend", 4, 2, (20, 900), Some(streamed)),
-    ];
-    let own: Vec<_> = own_times(&record).map(|(span, own)| (span.name, own.as_millis())).collect();
-    assert_eq!(own, [("breaker", 30), ("backend", 10), ("backend", 900)], "60 less 10 and less 20 to the first chunk");
+fn what_passes_is_told_by_its_pattern() {
+    let record = record(|trace| trace.answered(Seen { passed: Some("GET /v1/models/*".into()), ..Seen::default() }));
+    let server = spoken(&record).remove(0);
+    assert_eq!(attribute(&server, "http.request.method").as_deref(), Some("GET"));
+    assert_eq!(attribute(&server, "http.route").as_deref(), Some("/v1/models/*"));
 }
 
 #[test]
@@ -87,7 +70,8 @@ fn a_clients_own_fault_is_no_error_of_the_servers() {
         matches!(spoken(&record)[0].status, Status::Error { .. })
     };
     assert!(!status(400, Some("bad_request")) && !status(200, None));
-    assert!(status(503, Some("503")) && status(200, Some("backend_cut")) && status(0, Some("abandoned")));
+    assert!(!status(0, Some("abandoned")) && !status(200, Some("client_too_slow")));
+    assert!(status(503, Some("503")) && status(200, Some("backend_cut")));
 }
 
 #[test]
@@ -99,7 +83,7 @@ fn what_was_lost_inside_is_told_as_an_error() {
 
 #[test]
 fn who_shares_an_answer_points_to_whose_it_is() {
-    let to = Place { trace: TraceId::from(8), span: SpanId::from(9), flags: TraceFlags::SAMPLED };
+    let to = Place { trace: TraceId::from(8), span: SpanId::from(9), flags: TraceFlags::SAMPLED, is_continued: false };
     let server = spoken(&record(|trace| trace.link(to))).remove(0);
     let link = server.links.links.first().expect("a link");
     assert_eq!((link.span_context.trace_id(), link.span_context.span_id()), (to.trace, to.span));

@@ -118,7 +118,9 @@ async fn none_is_told(requests: usize) {
         let found = text.find(CANARY).map(|at| &text[at.saturating_sub(300)..(at + 60).min(text.len())]);
         assert_eq!(found, None, "{place}");
     }
-    assert!(outrigger.log().matches("outrigger::access").count() >= requests, "a line for each");
+    // One in eight is no HTTP, and so no request.
+    let lines = outrigger.log().matches("outrigger::access").count();
+    assert!(lines >= requests * 7 / 8, "{lines} lines of {requests} requests");
 }
 
 async fn one(address: std::net::SocketAddr, number: usize) {

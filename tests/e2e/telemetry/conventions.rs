@@ -28,7 +28,7 @@ const TOKENS: &[f64] = &[
 ];
 
 /// The conventions' metrics that we tell: name, unit, buckets; a counter has none.
-const METRICS: [(&str, &str, &[f64]); 11] = [
+const METRICS: [(&str, &str, &[f64]); 12] = [
     ("gen_ai.server.request.duration", "s", CHUNKS),
     ("gen_ai.server.time_to_first_token", "s", FIRST),
     ("gen_ai.server.time_per_output_token", "s", EACH),
@@ -39,15 +39,22 @@ const METRICS: [(&str, &str, &[f64]); 11] = [
     ("gen_ai.client.inference.usage.input_tokens", "{token}", &[]),
     ("gen_ai.client.inference.usage.output_tokens", "{token}", &[]),
     ("gen_ai.client.inference.usage.cache_read.input_tokens", "{token}", &[]),
+    ("gen_ai.client.inference.usage.cache_write.input_tokens", "{token}", &[]),
     ("gen_ai.client.inference.usage.reasoning.output_tokens", "{token}", &[]),
 ];
 
 /// The conventions' attributes that we may tell, on metrics and on spans.
-const ATTRIBUTES: [&str; 13] = [
+const ATTRIBUTES: [&str; 19] = [
     "gen_ai.operation.name",
     "gen_ai.provider.name",
     "gen_ai.request.model",
     "gen_ai.request.stream",
+    "gen_ai.request.max_tokens",
+    "gen_ai.request.temperature",
+    "gen_ai.request.choice.count",
+    "gen_ai.response.id",
+    "gen_ai.response.model",
+    "gen_ai.response.finish_reasons",
     "gen_ai.response.time_to_first_chunk",
     "gen_ai.token.type",
     "gen_ai.token.modality",
@@ -103,7 +110,7 @@ async fn every_name_unit_and_bucket_is_the_conventions_own() {
             }
         }
     }
-    for (name, ..) in METRICS.iter().filter(|(name, ..)| !name.contains("cache_read") && !name.contains("reasoning")) {
+    for (name, ..) in METRICS.iter().filter(|(name, ..)| !name.contains(".cache_") && !name.contains("reasoning")) {
         assert!(told.iter().any(|metric| metric.name == *name), "{name} is not told");
     }
     for attribute in spans.iter().flat_map(|span| &span.attributes).filter(|told| told.key.starts_with("gen_ai.")) {

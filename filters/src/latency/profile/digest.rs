@@ -142,16 +142,17 @@ fn class(error: Option<&str>, status: u16) -> Count {
     match error {
         Some("abandoned") => Count::Abandoned,
         // These have a server's status, or a good one.
-        Some("not_cached" | "reader_too_slow") => Count::ClientErrors,
+        Some("not_cached" | "reader_too_slow" | "client_too_slow" | "write_failed") => Count::ClientErrors,
         Some("backend_timeout" | "backend_stalled") => Count::Timeouts,
-        Some("server_is_overloaded" | "backend_unavailable") => Count::Overloads,
+        // A backend that has no more room for us; our own limits have another word.
+        Some("server_is_overloaded" | "backend_unavailable" | "backend_paused" | "429") => Count::Overloads,
         Some("rate_limit_unavailable" | "budget_unavailable" | "internal_error") => Count::OwnErrors,
         Some(word) if word.starts_with("backend_") => Count::BackendErrors,
         _ if status == 0 => Count::Abandoned,
         _ if (400..500).contains(&status) => Count::ClientErrors,
         _ if status >= 500 => Count::BackendErrors,
         // Words for statuses that a backend gave.
-        Some("4xx" | "400" | "401" | "403" | "404" | "408" | "413" | "422" | "429") => Count::ClientErrors,
+        Some("4xx" | "400" | "401" | "403" | "404" | "408" | "413" | "422") => Count::ClientErrors,
         Some(_) => Count::BackendErrors,
         None => Count::Good,
     }

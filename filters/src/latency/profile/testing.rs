@@ -63,6 +63,7 @@ pub fn call(number: u64, parent: u64, began: Duration, streamed: &Streamed) -> S
         chunks: streamed.chunks,
         error: None,
         charge: Some(streamed.charge()),
+        told: None,
     };
     Span { called: Some(Box::new(called)), ..span(number, BACKEND, parent, began, streamed.took()) }
 }

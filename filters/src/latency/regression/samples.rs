@@ -81,10 +81,6 @@ impl Samples {
         }
     }
 
-    pub fn is_silent(&self, now: Instant) -> bool {
-        self.0.last(now, SLOTS).all(|slot| slot.kept.is_empty())
-    }
-
     /// Of so many slots, before the last so many.
     pub fn estimate(&self, now: Instant, skipped: usize, count: usize) -> Option<Estimate> {
         let (mut values, mut slots) = (Vec::new(), 0);

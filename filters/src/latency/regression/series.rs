@@ -167,21 +167,24 @@ impl Series {
                 return Some(self.turn(now, Class::Normal, Because::Adopted, baseline, Some(found)));
             }
         }
-        if !self.samples.is_silent(now) {
-            self.heard = now;
-        } else if self.class != Class::Normal && now.saturating_duration_since(self.heard) >= SILENT {
-            return Some(self.turn(now, Class::Normal, Because::Silent, baseline, None));
-        }
         let found: Vec<Estimate> = STRETCHES.iter().filter_map(|slots| self.stretch(now, *slots, &baseline)).collect();
+        // A call now and then shows nothing: it must not hold a class for ever.
+        let Some(first) = found.first().copied() else {
+            let is_over = now.saturating_duration_since(self.heard) >= SILENT && self.class != Class::Normal;
+            return is_over.then(|| self.turn(now, Class::Normal, Because::Silent, baseline, None));
+        };
+        self.heard = now;
         let classed = |found: &Estimate| {
             let step = found.middle - baseline.middle;
             if step < EVIDENCE * baseline.noise(found) { Class::Normal } else { settings.class(step, 1.0) }
         };
-        let worst = found.iter().map(|found| (classed(found), found)).max_by_key(|(class, _)| *class);
+        // Behind a recovery the longer stretches still hold slow calls: the shortest must say so, too.
+        let still = settings.class(first.middle - baseline.middle, 1.0);
+        let worst = found.iter().map(|found| (classed(found).min(still), found)).max_by_key(|(class, _)| *class);
         if let Some((class, found)) = worst.filter(|(class, _)| *class > self.class) {
             return Some(self.turn(now, class, Because::Slower, baseline, Some(*found)));
         }
-        self.leave(now, settings, baseline, found.first()?)
+        self.leave(now, settings, baseline, &first)
     }
 
     fn leave(&mut self, now: Instant, settings: &Settings, baseline: Baseline, found: &Estimate) -> Option<Turn> {

@@ -11,8 +11,8 @@ mod value;
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -22,7 +22,10 @@ use foyer::{
 };
 
 use super::stats::Counts;
+use tokio::time::Instant;
+
 use crate::semantic_cache::entry::{Entry, Id, wire};
+use crate::windows::{Summary, Window, Windows};
 use lock::Lock;
 use removed::Removed;
 use value::{Evictions, Kept, Key, Pending};
@@ -45,6 +48,7 @@ pub(super) struct Disk {
     pending: Arc<AtomicU64>,
     most_pending: u64,
     counts: Arc<Counts>,
+    reads: Mutex<Windows>,
     _lock: Lock,
 }
 
@@ -85,7 +89,15 @@ impl Disk {
         let engine = engine(counts.clone()).map_err(io::Error::other)?;
         let cache = open(engine)?;
         let removed = Removed::open(&folder.join("removed.log"))?;
-        Ok(Disk { cache, removed, pending: Arc::default(), most_pending: waiting as u64, counts, _lock: lock })
+        Ok(Disk {
+            cache,
+            removed,
+            pending: Arc::default(),
+            most_pending: waiting as u64,
+            counts,
+            reads: Mutex::default(),
+            _lock: lock,
+        })
     }
 
     /// Writes an entry soon. False where more waits than may: then an older one of its id is gone, too.
@@ -100,6 +112,21 @@ impl Disk {
     }
 
     pub(super) async fn get(&self, id: &Id) -> Read {
+        let begun = Instant::now();
+        let read = self.read(id).await;
+        let now = Instant::now();
+        let mut reads = self.reads.lock().unwrap_or_else(PoisonError::into_inner);
+        reads.record(now, (now - begun).as_secs_f64());
+        read
+    }
+
+    /// How long reads have taken lately.
+    pub(super) fn took(&self, window: Window) -> Option<Summary> {
+        let reads = self.reads.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        reads.summary(Instant::now(), window)
+    }
+
+    async fn read(&self, id: &Id) -> Read {
         let there = self.holds(id);
         let bytes = match self.cache.storage().load(&Key(*id)).await {
             Ok(Load::Entry { value, .. }) => value.bytes().clone(),
