@@ -72,6 +72,20 @@ async fn the_return_to_normal_is_told_and_what_was_slow_is_not_learned() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_recovery_is_told_as_one_though_the_last_minutes_were_slow() {
+    for (seed, factor) in (0..10).flat_map(|seed| [(seed, 1.6), (seed, 2.2)]) {
+        let mut simulated = Simulated::new(&config(), seed, Arrivals::steady(20.0), 1);
+        simulated.run(seconds(600), 1.0);
+        simulated.run(seconds(300), factor);
+        let changes = simulated.run(seconds(300), 1.0);
+        // What was still rising when it ended is not meant.
+        let slower = changes.iter().filter(|(at, change)| *at > 15.0 && change.because == Because::Slower).count();
+        assert_eq!(slower, 0, "seed {seed}, {factor}: {changes:#?}");
+        assert_eq!(simulated.class(), Class::Normal);
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_lasts_is_the_new_normal() {
     let config = Config { adopt_after_secs: 1800, ..config() };
     let mut simulated = Simulated::new(&config, 4, Arrivals::steady(10.0), 1);
@@ -102,17 +116,18 @@ async fn the_trend_is_told_with_evidence_only() {
 
 #[tokio::test(start_paused = true)]
 async fn silence_ends_a_class() {
-    let mut simulated = Simulated::new(&config(), 6, Arrivals::steady(10.0), 1);
-    simulated.run(seconds(600), 1.0);
-    simulated.run(seconds(120), 3.0);
-    assert_eq!(simulated.class(), Class::Severe);
-    simulated.arrivals = Arrivals::steady(0.0);
-    let changes = simulated.run(seconds(1300), 1.0);
-    assert!(
-        changes.iter().all(|(_, change)| change.because == Because::Silent && change.ratio.is_none()),
-        "{changes:?}"
-    );
-    assert_eq!((changes.len(), simulated.class()), (2, Class::Normal), "one for each measure");
+    // A call now and then shows as little as none.
+    for rate in [0.0, 0.05] {
+        let mut simulated = Simulated::new(&config(), 6, Arrivals::steady(10.0), 1);
+        simulated.run(seconds(600), 1.0);
+        simulated.run(seconds(120), 3.0);
+        assert_eq!(simulated.class(), Class::Severe);
+        simulated.arrivals = Arrivals::steady(rate);
+        let changes = simulated.run(seconds(1300), 1.0);
+        let is_silent = |change: &Change| change.because == Because::Silent && change.ratio.is_none();
+        assert!(changes.iter().all(|(_, change)| is_silent(change)), "{rate}: {changes:?}");
+        assert_eq!((changes.len(), simulated.class()), (2, Class::Normal), "{rate}: one for each measure");
+    }
 }
 
 #[tokio::test(start_paused = true)]
