@@ -75,7 +75,7 @@ impl Machine {
                 let seen = eye.look(&machine.folders);
                 *machine.seen.lock().unwrap_or_else(PoisonError::into_inner) = seen;
                 drop(machine);
-                std::thread::sleep(LOOK);
+                std::thread::park_timeout(LOOK);
             }
         };
         std::thread::Builder::new().name("machine".to_owned()).spawn(look).map(drop)
@@ -176,7 +176,7 @@ mod tests {
         assert!(share.taken_bytes >= ballast.len() as u64 && share.share() < 1.0, "{seen:?}");
         let disk = seen.disk.expect("a folder lies on a disk");
         assert!(disk.share.of_bytes > 0 && (0.0..=1.0).contains(&disk.share.share()), "{disk:?}");
-        let begun = std::time::Instant::now();
+        let begun = tokio::time::Instant::now();
         while begun.elapsed() < Duration::from_millis(400) {
             std::hint::black_box(&ballast);
         }

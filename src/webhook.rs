@@ -9,6 +9,7 @@ use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue};
 use reqwest::{Client, Url};
 use serde_json::Value;
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 
 use crate::http_client;
 
@@ -55,9 +56,9 @@ impl Webhook {
 
     /// Waits until the line is empty, for a moment: what is posted last should get out.
     pub fn finish(&self) {
-        let begun = std::time::Instant::now();
+        let begun = Instant::now();
         while self.line.capacity() < self.line.max_capacity() && begun.elapsed() < LAST_WORDS {
-            std::thread::sleep(Duration::from_millis(20));
+            std::thread::park_timeout(Duration::from_millis(20));
         }
     }
 

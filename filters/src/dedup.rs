@@ -148,6 +148,7 @@ impl Dedup {
     }
 
     /// Joins the flight for this ask, or opens it. `Err` is a question that only looks the same.
+    #[expect(clippy::result_large_err, reason = "what comes back is what was handed in")]
     fn board(&self, ask: Arc<Ask>, next: Next) -> Result<(Arc<Flight>, &'static str), Next> {
         let entry = self.flights.entry(ask.print);
         if let Entry::Occupied(flying) = &entry

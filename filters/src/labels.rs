@@ -62,7 +62,7 @@ const KEYS: [&str; 16] = [
 pub fn is_harmless(name: &str) -> bool {
     let is_plain = (1..=MAX_NAME_BYTES).contains(&name.len()) && name.bytes().all(|byte| byte.is_ascii_graphic());
     let begins = |key: &&str| name.get(..key.len()).is_some_and(|beginning| beginning.eq_ignore_ascii_case(key));
-    is_plain && !KEYS.iter().any(|key| begins(&key))
+    is_plain && !KEYS.iter().any(begins)
 }
 
 fn labels(route: Route, model: &str) -> Vec<KeyValue> {

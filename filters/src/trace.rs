@@ -204,6 +204,7 @@ impl Trace {
         Trace::new(TraceId::INVALID, SpanId::INVALID, None, None)
     }
 
+    #[expect(clippy::disallowed_methods, reason = "a date: spans have one")]
     fn new(id: TraceId, parent: SpanId, flags: Option<TraceFlags>, sink: Option<Arc<dyn Sink>>) -> Self {
         Trace(Arc::new(Way {
             id,

@@ -14,7 +14,7 @@ pub fn tell(record: &Record, servers: &[Server]) {
     let lost = Seen { error: Some("internal_error"), ..Seen::default() };
     let seen = record.seen.as_ref().unwrap_or(&lost);
     let calls = || record.spans.iter().filter_map(|span| span.called.as_deref());
-    let last = calls().last();
+    let last = calls().next_back();
     let charged = seen.charge.as_ref().and_then(|charge| charge.get());
     let measured = charged.filter(|charged| charged.source == Source::Measured);
     let rooms = record.spans.iter().filter(|span| span.name != BACKEND);

@@ -6,11 +6,12 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crossbeam_queue::ArrayQueue;
 use opentelemetry::metrics::Meter;
 use outrigger_filters::trace::{Record, Sink};
+use tokio::time::Instant;
 
 /// Records that wait at most: some megabytes, and a second of more requests than two cores can answer.
 pub const PLACES: usize = 16_384;
@@ -69,7 +70,7 @@ impl Desk {
         self.closing.store(true, Ordering::Release);
         let begun = Instant::now();
         while !self.closed.load(Ordering::Acquire) && begun.elapsed() < LAST_LOOK {
-            std::thread::sleep(Duration::from_millis(5));
+            std::thread::park_timeout(Duration::from_millis(5));
         }
     }
 

@@ -1,7 +1,7 @@
 //! A record of a request into spans, by the OpenTelemetry conventions for generative AI.
 
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use opentelemetry::trace::{Link, SpanContext, SpanKind, Status, TraceFlags, TraceState};
 use opentelemetry::{Array, InstrumentationScope, KeyValue, StringValue, Value};
@@ -150,7 +150,7 @@ impl Making<'_> {
 
     /// A span from then to then, since the request began.
     fn blank(&self, from: Duration, to: Duration, attributes: Vec<KeyValue>) -> SpanData {
-        let at = |since: Duration| self.record.began.checked_add(since).unwrap_or_else(SystemTime::now);
+        let at = |since: Duration| self.record.began.checked_add(since).unwrap_or(self.record.began);
         SpanData {
             span_context: SpanContext::NONE,
             parent_span_id: opentelemetry::trace::SpanId::INVALID,

@@ -19,7 +19,9 @@ pub struct Counters {
 }
 
 /// Those of one route and model.
-pub struct Billable([(BoundCounter<u64>, fn(&Tokens) -> u64); 9]);
+pub struct Billable([(BoundCounter<u64>, Count); 9]);
+
+type Count = fn(&Tokens) -> u64;
 
 impl Counters {
     pub fn new(meter: &Meter) -> Self {
