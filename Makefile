@@ -10,7 +10,7 @@ BACKEND ?=
 PROFILE ?= dev
 BIN = target/$(if $(filter dev,$(PROFILE)),debug,$(PROFILE))
 
-.PHONY: help run sim build test test-rust test-sdk test-llmock test-prices test-llama lint contract bench model eval-cache calibrate-cache setup setup-test test-build
+.PHONY: help run sim build test test-rust test-sdk test-llmock test-prices test-llama test-board lint contract bench model eval-cache calibrate-cache setup setup-test test-build
 
 help:
 	@echo "make run                          Outrigger in front of the simulator, on 127.0.0.1:8080"
@@ -45,7 +45,7 @@ sim: setup
 build: setup
 	$(CARGO) build --release --workspace --bins --example bare_pingora --example collector
 
-test: setup-test lint test-rust test-sdk test-llmock test-prices test-llama
+test: setup-test lint test-rust test-board test-sdk test-llmock test-prices test-llama
 
 lint: setup
 	$(CARGO) fmt --all --check
@@ -58,6 +58,9 @@ test-build: setup-test
 
 test-rust: test-build
 	$(CARGO) test --workspace --locked
+
+test-board: test-build
+	tests/board/check
 
 test-sdk: test-build
 	tests/sdk/run.sh
