@@ -20,12 +20,12 @@ use crate::support::{CHAT, Outrigger, Simulator, UNBROKEN, chat, get, post, stre
 
 const LIMITS: (&str, &str) = ("RATE_LIMIT__LIMITS", r#"[{ name = "rpm", amount = 1_000_000, window = "1m" }]"#);
 
-/// Waits until the report names this bottleneck.
+/// Waits until the report names this bottleneck: requests are told of a little after they are answered.
 async fn until_named(outrigger: &Outrigger, part: &str) -> Value {
     let until = Instant::now() + Duration::from_secs(10);
     loop {
         let report = get(outrigger.admin, "/api/performance/report").await.json();
-        if report["bottleneck"]["part"] == part {
+        if report["bottleneck"]["part"] == part && report["bottleneck"]["severity"] != "none" {
             return report;
         }
         assert!(Instant::now() < until, "{part} is not named: {report:#}");
@@ -57,7 +57,6 @@ async fn a_slow_backend_is_named() {
     let report = until_named(&outrigger, "backend").await;
     let bottleneck = &report["bottleneck"];
     assert_eq!(bottleneck["name"], "slow", "{report:#}");
-    assert_ne!(bottleneck["severity"], "none", "{report:#}");
     assert!(!bottleneck["evidence"].as_array().unwrap().is_empty() && report["recommendations"][0].is_string());
     let metrics = get(outrigger.admin, "/api/performance/metrics").await.json();
     let first = metrics["backends"]["slow"]["1m"]["first_chunk"]["p50_ms"].as_f64().expect("a time");
