@@ -1,18 +1,18 @@
 //! The Pingora side: each request is held and sent through the chain, passed on, or refused.
 
+mod request;
+
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use http::header::{HOST, HeaderMap, HeaderName, HeaderValue};
+use http::header::{HOST, HeaderMap, HeaderName};
 use http::uri::PathAndQuery;
 use outrigger_filters::breaker::wishes;
 use outrigger_filters::cost;
 use outrigger_filters::labels;
 use outrigger_filters::rate_limit::{Limiter, Permit};
 use outrigger_filters::semantic_cache::steering;
-use outrigger_filters::trace::{Seen, Trace};
 use outrigger_filters::{Chain, Reason, Refusal, Route, Tenant};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::proxy::{FailToProxy, ProxyHttp, Session};
@@ -25,9 +25,9 @@ use crate::downstream::{self, Interrupted};
 use crate::form;
 use crate::guard::Guarded;
 use crate::identity;
-use crate::memory;
 use crate::routes::{Fate, fate};
-use crate::telemetry::{self, ServerMetrics, Telling, Tokens};
+use crate::telemetry::{self, ServerMetrics, Telling};
+pub use request::{Active, Request};
 
 pub struct Proxy {
     pub server: Server,
@@ -42,88 +42,8 @@ pub struct Proxy {
     pub active: Active,
 }
 
-/// How many requests are being answered now.
-#[derive(Clone, Default)]
-pub struct Active(Arc<AtomicUsize>);
-
-impl Active {
-    pub fn count(&self) -> usize {
-        self.0.load(Ordering::Acquire)
-    }
-
-    fn enter(&self) -> Busy {
-        self.0.fetch_add(1, Ordering::AcqRel);
-        memory::request_begins();
-        Busy(self.clone())
-    }
-}
-
-/// Held while a request is being answered.
-pub struct Busy(Active);
-
-impl Drop for Busy {
-    fn drop(&mut self) {
-        self.0.0.fetch_sub(1, Ordering::AcqRel);
-        memory::request_ends();
-    }
-}
-
-/// What is known of one request.
-pub struct Request {
-    /// The client's own, or one of ours.
-    pub id: HeaderValue,
-    pub route: Option<Route>,
-    pub tokens: Tokens,
-    trace: Trace,
-    /// What is told of it when it is over.
-    pub seen: Seen,
-    /// Whether a stream is to say at its end what it cost.
-    pub asks_cost: bool,
-    /// Bytes of a passed body so far.
-    passed_bytes: usize,
-    /// What a passed request holds of the limits, and where it goes.
-    permit: Option<Permit>,
-    upstream: Option<Arc<Upstream>>,
-    _busy: Busy,
-}
-
 /// The word for a client that went before it was answered.
 const ABANDONED: &str = "abandoned";
-
-/// A client's id is kept if it is short and plain.
-fn request_id(head: &RequestHeader) -> HeaderValue {
-    let plain = |value: &&HeaderValue| {
-        (1..=128).contains(&value.len()) && value.as_bytes().iter().all(|byte| (0x21..0x7f).contains(byte))
-    };
-    match head.headers.get("x-request-id").filter(plain) {
-        Some(id) => id.clone(),
-        None => {
-            let id = format!("req_{:032x}", fastrand::u128(..));
-            HeaderValue::try_from(id).unwrap_or_else(|_| HeaderValue::from_static("req_0"))
-        }
-    }
-}
-
-/// An id that can be told: a client might put its key there.
-fn told_id(id: &HeaderValue) -> &str {
-    id.to_str().ok().filter(|id| labels::is_harmless(id)).unwrap_or("withheld")
-}
-
-impl Request {
-    /// Tells what its client saw. The first word counts.
-    fn is_answered(&mut self, session: &Session, error: Option<&Error>) {
-        let client = session.as_downstream();
-        self.trace.answered(Seen {
-            status: session.response_written().map_or(0, |head| head.status.as_u16()),
-            error: self.seen.error.or(error.map(telemetry::word)),
-            first_token: self.tokens.to_first(),
-            per_token: self.tokens.per_token(),
-            request_bytes: client.body_bytes_read() as u64,
-            answer_bytes: client.body_bytes_sent() as u64,
-            ..std::mem::take(&mut self.seen)
-        });
-    }
-}
 
 impl Proxy {
     /// Who asks, if he may ask now: before anything of the body is read.
@@ -213,7 +133,7 @@ impl Proxy {
             true => tracing::debug!(request_id = id, reason = refusal.reason.label(), internal, "refused"),
             false => tracing::warn!(request_id = id, reason = refusal.reason.label(), internal, "failed"),
         }
-        downstream::write_refusal(session, request.route, request, refusal).await?;
+        downstream::write_refusal(session, request.seen.route, request, refusal).await?;
         request.is_answered(session, None);
         downstream::read_out(session).await;
         Ok(())
@@ -240,19 +160,8 @@ impl ProxyHttp for Proxy {
         if client.get_keepalive().is_some() {
             client.set_keepalive(Some(self.server.idle_timeout_secs.get()));
         }
-        let id = request_id(session.req_header());
-        *ctx = Some(Request {
-            trace: self.telling.begin(&session.req_header().headers),
-            seen: Seen { request_id: told_id(&id).into(), ..Seen::default() },
-            id,
-            route: None,
-            tokens: Tokens::begin(),
-            asks_cost: false,
-            passed_bytes: 0,
-            permit: None,
-            upstream: None,
-            _busy: self.active.enter(),
-        });
+        let head = session.req_header();
+        *ctx = Some(Request::begin(head, self.telling.begin(&head.headers), self.active.enter()));
         Ok(())
     }
 
@@ -263,7 +172,7 @@ impl ProxyHttp for Proxy {
             .and_then(|()| fate(&head.method, head.uri.path(), &self.server.passed));
         match fate {
             Ok(Fate::Held(route)) => {
-                (request.route, request.seen.route) = (Some(route), Some(route));
+                request.seen.route = Some(route);
                 self.held(session, route, request).await?;
                 Ok(true)
             }

@@ -1,8 +1,11 @@
 //! The process: its listeners, its threads, its end.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+mod drain;
+mod readiness;
+
+use std::net::{SocketAddr, TcpListener};
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -33,48 +36,12 @@ use crate::insight::{self, Insight, Watching};
 use crate::machine::Machine;
 use crate::proxy::{Active, Proxy};
 use crate::telemetry::spans::Server as Spoken;
-use crate::telemetry::{self, Clerk, Desk, Logs, Metrics, Otlp, ServerMetrics, Telling, start_logging};
+use crate::telemetry::{self, Clerk, Desk, Metrics, Otlp, ServerMetrics, Telling, start_logging};
+use drain::{Drain, LastWords};
+pub use readiness::Readiness;
 
 /// After the time to drain: the ledger, what others hold for us, and the last words to a collector that may be slow.
 const LAST_SECS: u64 = 10;
-
-/// Whether requests are welcome.
-#[derive(Clone)]
-pub struct Readiness {
-    listen: SocketAddr,
-    draining: Arc<AtomicBool>,
-    limiter: Arc<Limiter>,
-    books: Arc<Books>,
-}
-
-impl Readiness {
-    /// What stands in the way, if anything.
-    pub async fn obstacle(&self) -> Option<&'static str> {
-        if self.draining.load(Ordering::Acquire) {
-            return Some("draining");
-        }
-        if !self.limiter.is_settled() {
-            return Some("Redis has not been asked yet");
-        }
-        if !self.books.is_settled() {
-            return Some("Redis is new, and the budgets in it are not settled yet");
-        }
-        let connect = tokio::net::TcpStream::connect(reachable(self.listen));
-        match tokio::time::timeout(Duration::from_secs(1), connect).await {
-            Ok(Ok(_)) => None,
-            _ => Some("the clients' port does not answer yet"),
-        }
-    }
-}
-
-fn reachable(address: SocketAddr) -> SocketAddr {
-    let ip = match address.ip() {
-        IpAddr::V4(ip) if ip.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
-        IpAddr::V6(ip) if ip.is_unspecified() => IpAddr::V6(Ipv6Addr::LOCALHOST),
-        ip => ip,
-    };
-    SocketAddr::new(ip, address.port())
-}
 
 /// Serves until told to stop.
 pub fn run(mut config: Config) -> anyhow::Result<()> {
@@ -152,7 +119,7 @@ pub fn run(mut config: Config) -> anyhow::Result<()> {
     let spent = books.0.clone();
     server.add_service(background_service("costs", books));
     let time = Duration::from_secs(config.server.drain_secs);
-    let last_words = Mutex::new(Some(LastWords { desk, insight, metrics, _otlp: otlp, _logs: logs }));
+    let last_words = Mutex::new(Some(LastWords { desk, insight, metrics, held: (otlp, logs) }));
     let drain = Drain { draining, active, limiter, kept, spent, events, last_words, time };
     server.add_service(background_service("drain", drain));
 
@@ -407,66 +374,5 @@ impl BackgroundService for Watched {
     /// Never told to stop: requests in flight go on choosing.
     async fn start(&self, _shutdown: ShutdownWatch) {
         self.0.fleet().clone().run(self.0.clone()).await;
-    }
-}
-
-/// After SIGTERM: not ready any more, and an end once the requests in flight have ended or their time is over.
-struct Drain {
-    draining: Arc<AtomicBool>,
-    active: Active,
-    limiter: Arc<Limiter>,
-    kept: Arc<Cache>,
-    spent: Arc<Books>,
-    events: Arc<Events>,
-    last_words: Mutex<Option<LastWords>>,
-    time: Duration,
-}
-
-/// What is told when all else is done.
-struct LastWords {
-    desk: Arc<Desk>,
-    insight: Arc<Insight>,
-    metrics: Arc<Metrics>,
-    _otlp: Option<Otlp>,
-    _logs: Logs,
-}
-
-impl LastWords {
-    /// In this order: what tells of requests writes to the log and to the collector.
-    fn say(self) {
-        self.insight.finish();
-        self.desk.finish();
-        self.metrics.finish();
-    }
-}
-
-#[async_trait]
-impl BackgroundService for Drain {
-    async fn start(&self, mut shutdown: ShutdownWatch) {
-        if shutdown.wait_for(|over| *over).await.is_err() {
-            return;
-        }
-        self.draining.store(true, Ordering::Release);
-        let in_flight = self.active.count();
-        tracing::info!(in_flight, "draining");
-        self.events.say("draining", serde_json::json!({ "in_flight": in_flight }));
-        let idle = async {
-            while self.active.count() > 0 {
-                tokio::time::sleep(Duration::from_millis(10)).await;
-            }
-        };
-        if tokio::time::timeout(self.time, idle).await.is_err() {
-            tracing::warn!(in_flight = self.active.count(), "the time to drain is over");
-        }
-        // What is not written yet is money: first.
-        self.spent.finish().await;
-        self.limiter.finish().await;
-        self.kept.finish().await;
-        let last_words = self.last_words.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(last_words) = last_words {
-            let _ = tokio::task::spawn_blocking(|| last_words.say()).await;
-        }
-        // Pingora would sit out the whole time even with nothing left to wait for.
-        std::process::exit(0);
     }
 }

@@ -2,7 +2,7 @@
 
 use axum::extract::State;
 use axum::response::Response;
-use http::{HeaderMap, StatusCode, Uri, header};
+use http::{StatusCode, Uri};
 use outrigger_filters::breaker::Override;
 use serde_json::json;
 
@@ -15,11 +15,7 @@ pub(super) async fn one(State(admin): Here, uri: Uri) -> Response {
 }
 
 /// An operator's order.
-pub(super) async fn order(State(admin): Here, uri: Uri, headers: HeaderMap) -> Response {
-    // No page of a foreign site shall make a browser give orders: a browser says where they come from.
-    if headers.contains_key(header::ORIGIN) {
-        return json_answer(StatusCode::FORBIDDEN, &error("Orders are not taken from web pages."));
-    }
+pub(super) async fn order(State(admin): Here, uri: Uri) -> Response {
     let path = uri.path().strip_prefix(BACKENDS).unwrap_or_default();
     let order = path.rsplit_once('/').and_then(|(name, order)| Some((name, ordered(order)?)));
     let Some((name, order)) = order else { return json_answer(StatusCode::NOT_FOUND, &error(ORDERS)) };

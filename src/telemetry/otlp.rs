@@ -11,9 +11,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use opentelemetry::KeyValue;
 use opentelemetry::metrics::Meter;
-use opentelemetry_otlp::{
-    MetricExporter, Protocol, SpanExporter, WithExportConfig as _, WithHttpConfig as _, WithTonicConfig,
-};
+use opentelemetry_otlp::{MetricExporter, Protocol, SpanExporter, WithExportConfig, WithHttpConfig, WithTonicConfig};
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::error::{OTelSdkError, OTelSdkResult};
 use opentelemetry_sdk::metrics::data::ResourceMetrics;
@@ -105,28 +103,28 @@ impl Otlp {
         Duration::from_millis(self.config.otlp_timeout_ms)
     }
 
-    /// Over HTTP each signal has a path of its own.
-    fn endpoint(&self, path: &str) -> Option<String> {
-        let endpoint = self.config.otlp_endpoint.as_str();
-        match self.config.otlp_protocol() {
-            // The environment says, by the rules of the specification.
-            _ if endpoint.is_empty() => None,
-            OtlpProtocol::Grpc => Some(endpoint.to_owned()),
-            OtlpProtocol::Http => Some(format!("{}{path}", endpoint.trim_end_matches('/'))),
+    /// Where the settings name no collector, the environment does, by the rules of the specification.
+    fn aimed<B: WithExportConfig>(&self, builder: B, path: &str) -> B {
+        let builder = builder.with_timeout(self.timeout());
+        match self.config.otlp_endpoint.trim_end_matches('/') {
+            "" => builder,
+            endpoint => builder.with_endpoint(format!("{endpoint}{path}")),
         }
-    }
-
-    fn client(&self) -> anyhow::Result<reqwest::Client> {
-        http_client::client(self.timeout()).context("an HTTP client")
     }
 
     /// With certificates to trust, where they are needed.
-    fn secured<B: WithTonicConfig>(&self, builder: B) -> B {
-        let endpoint = self.config.otlp_address();
-        match endpoint.starts_with("https://") {
+    fn over_grpc<B: WithExportConfig + WithTonicConfig>(&self, builder: B) -> B {
+        let builder = self.aimed(builder, "");
+        match self.config.otlp_address().starts_with("https://") {
             true => builder.with_tls_config(ClientTlsConfig::new().with_enabled_roots()),
             false => builder,
         }
+    }
+
+    /// Each signal has a path of its own.
+    fn over_http<B: WithExportConfig + WithHttpConfig>(&self, builder: B, path: &str) -> anyhow::Result<B> {
+        let client = http_client::client(self.timeout()).context("an HTTP client")?;
+        Ok(self.aimed(builder, path).with_protocol(Protocol::HttpBinary).with_http_client(client))
     }
 
     fn telling<E>(&self, exporter: E, signal: usize) -> Telling<E> {
@@ -142,21 +140,8 @@ impl Otlp {
     fn processor(&self, resource: &Resource) -> anyhow::Result<BatchSpanProcessor> {
         let _within = self.runtime.enter();
         let exporter = match self.config.otlp_protocol() {
-            OtlpProtocol::Grpc => {
-                let builder = self.secured(SpanExporter::builder().with_tonic().with_timeout(self.timeout()));
-                match self.endpoint("") {
-                    Some(endpoint) => builder.with_endpoint(endpoint).build(),
-                    None => builder.build(),
-                }
-            }
-            OtlpProtocol::Http => {
-                let builder = SpanExporter::builder().with_http().with_http_client(self.client()?);
-                let builder = builder.with_protocol(Protocol::HttpBinary).with_timeout(self.timeout());
-                match self.endpoint("/v1/traces") {
-                    Some(endpoint) => builder.with_endpoint(endpoint).build(),
-                    None => builder.build(),
-                }
-            }
+            OtlpProtocol::Grpc => self.over_grpc(SpanExporter::builder().with_tonic()).build(),
+            OtlpProtocol::Http => self.over_http(SpanExporter::builder().with_http(), "/v1/traces")?.build(),
         }?;
         let queue = self.config.otlp_queue.max(1);
         let batches = BatchConfigBuilder::default()
@@ -172,21 +157,8 @@ impl Otlp {
     pub fn metrics(&self) -> anyhow::Result<PeriodicReader<impl PushMetricExporter>> {
         let _within = self.runtime.enter();
         let exporter = match self.config.otlp_protocol() {
-            OtlpProtocol::Grpc => {
-                let builder = self.secured(MetricExporter::builder().with_tonic().with_timeout(self.timeout()));
-                match self.endpoint("") {
-                    Some(endpoint) => builder.with_endpoint(endpoint).build(),
-                    None => builder.build(),
-                }
-            }
-            OtlpProtocol::Http => {
-                let builder = MetricExporter::builder().with_http().with_http_client(self.client()?);
-                let builder = builder.with_protocol(Protocol::HttpBinary).with_timeout(self.timeout());
-                match self.endpoint("/v1/metrics") {
-                    Some(endpoint) => builder.with_endpoint(endpoint).build(),
-                    None => builder.build(),
-                }
-            }
+            OtlpProtocol::Grpc => self.over_grpc(MetricExporter::builder().with_tonic()).build(),
+            OtlpProtocol::Http => self.over_http(MetricExporter::builder().with_http(), "/v1/metrics")?.build(),
         }?;
         let interval = Duration::from_secs(self.config.metrics_interval_secs.max(1));
         Ok(PeriodicReader::builder(self.telling(exporter, 1)).with_interval(interval).build())
