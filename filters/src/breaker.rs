@@ -18,6 +18,7 @@ pub mod engine;
 mod first_tokens;
 mod fleet;
 mod gate;
+pub mod handover;
 mod lane;
 mod member;
 mod meters;

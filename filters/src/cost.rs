@@ -13,6 +13,7 @@ mod busy;
 pub mod config;
 mod counted;
 mod counting;
+pub mod handover;
 pub mod ledger;
 mod meters;
 pub mod prices;

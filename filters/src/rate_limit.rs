@@ -6,6 +6,7 @@
 //! be asked, each sidecar goes on with its share.
 
 pub mod guard;
+pub mod handover;
 mod headers;
 mod ledger;
 pub mod limit;

@@ -83,6 +83,8 @@ pub enum Reason {
     FirstTokenTimeout,
     #[error("The backend did not finish its answer in time.")]
     AnswerTimeout,
+    #[error("This server is being stopped; ask again.")]
+    Stopping,
     #[error("The answer was lost inside Outrigger.")]
     Lost,
 }
@@ -201,6 +203,7 @@ impl Reason {
             Reason::BackendNonsense => (Backend, StatusCode::BAD_GATEWAY, Some("backend_malformed")),
             Reason::FirstTokenTimeout => (Backend, StatusCode::GATEWAY_TIMEOUT, Some("backend_timeout")),
             Reason::AnswerTimeout => (Backend, StatusCode::GATEWAY_TIMEOUT, Some("backend_timeout")),
+            Reason::Stopping => (Us, StatusCode::SERVICE_UNAVAILABLE, Some("server_shutting_down")),
             Reason::Lost => (Us, StatusCode::INTERNAL_SERVER_ERROR, Some("internal_error")),
         };
         let kind = match self {
@@ -233,7 +236,7 @@ impl Reason {
     /// Whether it is said to many at a time, so that a line of the log for each would drown the rest.
     pub fn is_routine(&self) -> bool {
         self.fault() == Fault::Client
-            || matches!(self, Reason::Unavailable | Reason::BackendPaused | Reason::Overloaded)
+            || matches!(self, Reason::Unavailable | Reason::BackendPaused | Reason::Overloaded | Reason::Stopping)
     }
 
     /// The field that is at fault, where there is one.

@@ -47,6 +47,8 @@ pub enum Broken {
     TooLong,
     #[error("This client read too slowly to keep up with an answer that it shares with others.")]
     ReaderTooSlow,
+    #[error("This server is being stopped, and the time that answers had to end is over.")]
+    Stopping,
     #[error("The answer was lost inside Outrigger.")]
     Lost,
 }
@@ -58,6 +60,7 @@ impl Broken {
             Broken::TokenGap => "backend_stalled",
             Broken::TooLong => "backend_timeout",
             Broken::ReaderTooSlow => "reader_too_slow",
+            Broken::Stopping => "server_shutting_down",
             Broken::Lost => "internal_error",
         }
     }

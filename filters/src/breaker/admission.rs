@@ -29,6 +29,7 @@ pub use config::{Config, Tolerance};
 use queue::Answer;
 pub use queue::{Priority, UnknownPriority};
 pub use report::{Queued, Report, Sheds, Unit, Why};
+pub use room::Learned;
 use room::{Entry, Kind, Room, Turns};
 
 /// Admission to one backend.
@@ -49,6 +50,17 @@ impl Admission {
     #[must_use]
     pub fn new(config: Config) -> Arc<Admission> {
         Arc::new(Admission { room: Mutex::new(Room::new(config, Instant::now())) })
+    }
+
+    /// What was learned, for another process.
+    #[must_use]
+    pub fn learned(&self) -> Learned {
+        self.room().learned()
+    }
+
+    /// Goes on with what another process has learned.
+    pub fn resume(&self, learned: &Learned) {
+        self.room().resume(learned, Instant::now());
     }
 
     /// Lets in who fits now, unless somebody of the same or a higher priority waits. `units` are the tokens that the

@@ -65,6 +65,13 @@ impl Cooling {
         self.tenants.len()
     }
 
+    /// How much longer everybody is paused, and single tenants.
+    pub fn saved(&self, now: Instant) -> (Option<Duration>, Vec<(Tenant, Duration)>) {
+        let left = |until: Instant| until.saturating_duration_since(now);
+        let tenants = self.tenants.iter().map(|paused| (*paused.key(), left(*paused.value())));
+        (self.for_all(now).map(left), tenants.filter(|(_, pause)| !pause.is_zero()).collect())
+    }
+
     pub fn forget(&self) {
         *self.all.lock().unwrap_or_else(PoisonError::into_inner) = None;
         self.tenants.clear();

@@ -6,14 +6,17 @@
 //!
 //! All of it is one small value behind one lock, so every interleaving is one of whole steps.
 
+mod saved;
 mod state;
 
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
 use super::window::Counts;
+pub use saved::Saved;
 pub use state::State;
 
 /// What holds a value that several may change. Tests put one in its place that tries every order.
@@ -92,7 +95,7 @@ impl Phase {
 }
 
 /// Why a breaker is as it is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Cause {
     Start,
     ConsecutiveFailures,
@@ -213,6 +216,16 @@ impl<L: Lock<State>> Gate<L> {
     /// An open one whose time is over counts as half-open, though nobody has come to probe it yet.
     pub fn phase(&self, now: Instant) -> Phase {
         self.state.with(|state| state.phase_at(now))
+    }
+
+    /// What another process is to know.
+    pub fn saved(&self, now: Instant) -> Saved {
+        self.state.with(|state| state.saved(now))
+    }
+
+    /// Goes on where another process was; true where it is not closed.
+    pub fn resume(&self, saved: &Saved, now: Instant) -> bool {
+        self.state.with(|state| state.resume(saved, now))
     }
 
     pub fn standing(&self, now: Instant) -> Standing {

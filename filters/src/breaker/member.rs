@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use dashmap::DashMap;
+use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
 use super::admission::Admission;
@@ -15,7 +16,7 @@ use super::lane::Lane;
 use crate::labels;
 
 /// What an operator has said of a backend.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[repr(u8)]
 pub enum Override {
     /// Its breakers decide.
@@ -158,6 +159,11 @@ impl Member {
 
     pub fn is_healthy(&self) -> bool {
         self.healthy.load(Ordering::Acquire)
+    }
+
+    /// As another process has found it.
+    pub fn set_healthy(&self, healthy: bool) {
+        self.healthy.store(healthy, Ordering::Release);
     }
 
     /// Counts a check; true where it changes whether the backend is healthy.

@@ -82,7 +82,7 @@ fn of_untold_end(end: &End) -> Outcome {
     match end {
         End::Complete => Outcome::Good,
         End::Broken(Broken::BackendCut | Broken::TokenGap | Broken::TooLong) => Outcome::Fault,
-        End::Broken(Broken::ReaderTooSlow | Broken::Lost) | End::Abandoned => Outcome::Neutral,
+        End::Broken(Broken::ReaderTooSlow | Broken::Stopping | Broken::Lost) | End::Abandoned => Outcome::Neutral,
     }
 }
 

@@ -1,5 +1,6 @@
 //! The books: prices, budgets, ledger, and what they add up to. Shared by the room, the admin port and the background.
 
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
@@ -48,12 +49,15 @@ pub struct Parts<'config> {
     pub store: Option<Arc<Store>>,
     pub tokenizers: Arc<Tokenizers>,
     pub meter: &'config Meter,
+    /// The lock on the ledger, from a process that this one is to follow.
+    pub ledger_lock: Option<OwnedFd>,
 }
 
 impl<'config> Parts<'config> {
     /// Without backends that have names, tenants that have, or a store.
     pub fn alone(config: &'config Config, tokenizers: Arc<Tokenizers>, meter: &'config Meter) -> Self {
-        Parts { config, backends: Vec::new(), names: Names::default(), store: None, tokenizers, meter }
+        let (backends, names) = (Vec::new(), Names::default());
+        Parts { config, backends, names, store: None, tokenizers, meter, ledger_lock: None }
     }
 }
 
@@ -82,10 +86,11 @@ impl Books {
     /// # Errors
     /// The key below `cost` that is wrong, and why.
     pub fn new(parts: Parts<'_>) -> Result<Arc<Self>, (String, String)> {
-        let Parts { config, backends, names, store, tokenizers, meter } = parts;
+        let Parts { config, backends, names, store, tokenizers, meter, ledger_lock } = parts;
         let zone = config.zone()?;
         let wrong = |key: &str, words: &dyn std::fmt::Display| (key.to_owned(), words.to_string());
-        let ledger = Ledger::open(&config.ledger(), meter).map_err(|error| wrong("ledger_path", &error))?;
+        let ledger = Ledger::open_beside(&config.ledger(), meter, ledger_lock);
+        let ledger = ledger.map_err(|error| wrong("ledger_path", &error))?;
         let sidecar = ledger.identity().map_err(|error| wrong("ledger_path", &error))?;
         let reservation = Duration::from_secs(config.reservation_secs.get());
         let sharing = store.map(|store| Sharing { store, sidecar, reservation });

@@ -19,6 +19,7 @@ mod account;
 mod accounts;
 mod background;
 mod config;
+pub mod handover;
 mod meters;
 mod period;
 mod refused;
@@ -30,7 +31,7 @@ mod step;
 mod together;
 
 use std::collections::BTreeSet;
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use jiff::Timestamp;
@@ -49,6 +50,7 @@ use crate::money::Money;
 use crate::tenants::Names;
 use account::{Account, Key, Lease, State};
 use accounts::Accounts;
+use handover::Heir;
 use meters::Meters;
 use period::Calendar;
 use rule::Rule;
@@ -76,6 +78,9 @@ pub struct Budgets {
     /// Accounts of which there is something to tell.
     news: Mutex<Vec<Arc<Account>>>,
     flushing: tokio::sync::Mutex<()>,
+    heir: Heir,
+    /// Whether this one goes on where another process was, under its name.
+    follows: AtomicBool,
     /// Replaces the clock where it is not 0.
     clock: AtomicI64,
 }
@@ -100,6 +105,8 @@ impl Budgets {
             leases: AtomicU64::new(1),
             news: Mutex::default(),
             flushing: tokio::sync::Mutex::default(),
+            heir: Heir::default(),
+            follows: AtomicBool::new(false),
             clock: AtomicI64::new(0),
         });
         Meters::observe(&budgets, meter);
@@ -180,15 +187,18 @@ impl Budgets {
             let limit = rule.amount(&who.tenant)?;
             let (key, span) = (rule.who(who)?, self.calendar.span(rule.period, now));
             let key = Key { rule: at, begin: span.begin, who: key };
-            let account = self.accounts.get(key, |key| {
-                let limit = if key.who == rule::Who::Others { rule.amount } else { limit };
-                let places = |remote: &Arc<Remote>| remote.places(&rule.name, span, &rule.digest(&key.who));
-                let places = self.remote.as_ref().map(places);
-                Account::new(key, rule, span, limit, places)
-            });
-            Some(account)
+            Some(self.accounts.get(key, |key| self.open(key, span, limit)))
         };
         self.rules.iter().enumerate().filter_map(account).collect()
+    }
+
+    /// A new account, of one of the rules.
+    fn open(&self, key: Key, span: period::Span, limit: Money) -> Account {
+        let rule = &self.rules[key.rule];
+        let limit = if key.who == rule::Who::Others { rule.amount } else { limit };
+        let places = |remote: &Arc<Remote>| remote.places(&rule.name, span, &rule.digest(&key.who));
+        let places = self.remote.as_ref().map(places);
+        Account::new(key, rule, span, limit, places)
     }
 
     fn lease(&self) -> Lease {
@@ -198,6 +208,7 @@ impl Budgets {
     /// All is known here, or nothing can be refused.
     fn reserve_exactly(self: &Arc<Self>, accounts: Vec<Arc<Account>>, amount: u64) -> Result<Reservation, Refused> {
         let now = self.now();
+        let heir = self.heir.now();
         {
             // Always in the order of the budgets, so that no two wait for each other.
             let mut states: Vec<MutexGuard<'_, State>> = accounts.iter().map(|account| account.state()).collect();
@@ -209,6 +220,9 @@ impl Budgets {
             for state in &mut states {
                 state.hold(amount, now);
             }
+        }
+        if let Some(tell) = &*heir {
+            self.tell_held(tell, &accounts, (0, amount));
         }
         Ok(Reservation::of(self, accounts, self.lease(), amount))
     }

@@ -15,6 +15,7 @@ mod checkpoint;
 mod cover;
 mod export;
 mod file;
+pub mod handover;
 mod meters;
 mod names;
 mod pending;
@@ -28,6 +29,7 @@ mod writer;
 
 use std::io::Write;
 use std::num::NonZeroU32;
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::Sender;
 use std::sync::{Arc, Mutex};
@@ -44,6 +46,7 @@ pub use query::{Dimension, Key, Only, Order, Query, Row, Totals};
 pub use record::{Ended, Kind, MAX_NAME_BYTES, Measured, Record, Series};
 pub use sums::Sums;
 
+use handover::{Heir, News};
 use pending::{Haste, Pending};
 use retention::Retention;
 pub use sums::DAY;
@@ -131,7 +134,8 @@ pub struct Ledger {
     writer: Option<JoinHandle<()>>,
     /// Ends the thread at the other end when it is dropped.
     checkpointer: Option<(Sender<()>, JoinHandle<()>)>,
-    _lock: Option<file::Lock>,
+    heir: Heir,
+    lock: Option<file::Lock>,
 }
 
 /// Where it is read from.
@@ -145,13 +149,21 @@ impl Ledger {
     /// Opens the file, or makes it if there is none. What a killed process left is found again. A file that is damaged,
     /// or that another process has, is an error and stays as it is.
     pub fn open(config: &Config, meter: &Meter) -> Result<Arc<Self>, Error> {
+        Ledger::open_beside(config, meter, None)
+    }
+
+    /// The same, beside another process that has it open and has handed over its lock.
+    pub fn open_beside(config: &Config, meter: &Meter, handed: Option<OwnedFd>) -> Result<Arc<Self>, Error> {
         if config.ledger_path.as_os_str().is_empty() {
             let connection = file::in_memory().map_err(|error| Error::of(Path::new("(memory)"), error))?;
             let connection = Arc::new(Mutex::new(connection));
             return Ledger::start(config, meter, Place::Memory(connection.clone()), connection, None);
         }
         let path = file::locate(&config.ledger_path)?;
-        let lock = file::lock(&path)?;
+        let lock = match handed.and_then(|fd| file::handed(&path, fd)) {
+            Some(lock) => lock,
+            None => file::lock(&path)?,
+        };
         let connection = Arc::new(Mutex::new(file::open(&path)?));
         Ledger::start(config, meter, Place::File(path), connection, Some(lock))
     }
@@ -162,7 +174,8 @@ impl Ledger {
         // Whether it can be read at all is said at once.
         file::reader(&path).map_err(|error| Error::of(&path, error))?;
         let pending = Arc::default();
-        Ok(Ledger { pending, place: Place::File(path), writer: None, checkpointer: None, _lock: None })
+        let heir = Heir::default();
+        Ok(Ledger { pending, place: Place::File(path), writer: None, checkpointer: None, heir, lock: None })
     }
 
     fn start(
@@ -201,18 +214,26 @@ impl Ledger {
             Place::Memory(_) => None,
         };
         let writer = Some(thread("ledger", move || writer.run())?);
-        Ok(Arc::new(Ledger { pending, place, writer, checkpointer, _lock: lock }))
+        Ok(Arc::new(Ledger { pending, place, writer, checkpointer, heir: Heir::default(), lock }))
     }
 
     /// Takes a record to be written soon. Waits for nothing and never fails.
     pub fn append(&self, record: Record) {
-        self.pending.append(record.bounded());
+        let record = record.bounded();
+        match &*self.heir.now() {
+            None => self.pending.append(record),
+            Some(tell) => tell(News::Call(Box::new(record))),
+        }
     }
 
     /// Takes calls that were not made, each like the others, since somebody knew the answer. They are added up by minute: a
     /// cache answers too often for a record of each.
     pub fn save(&self, kind: Kind, series: Series, each: &Sums, calls: u64) {
-        self.pending.add_up(now(), kind, series.bounded(), &each.times(calls));
+        let (at, series, sums) = (now(), series.bounded(), each.times(calls));
+        match &*self.heir.now() {
+            None => self.pending.add_up(at, kind, series, &sums),
+            Some(tell) => tell(News::Saved { at, kind, series, sums: Box::new(sums) }),
+        }
     }
 
     /// The name of whoever writes this ledger: it lives as long as the file.

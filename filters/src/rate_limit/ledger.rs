@@ -16,6 +16,9 @@ use super::rule::{Demand, Rule};
 use super::share::View;
 use crate::ask::Tenant;
 
+/// What its clock says at its beginning: what another process has charged before is older, and has a time, too.
+const BEGIN: Nanos = Nanos::MAX / 4;
+
 pub struct Ledger {
     accounts: DashMap<Arc<str>, Arc<Account>>,
     count: AtomicUsize,
@@ -130,7 +133,7 @@ impl Ledger {
     }
 
     pub fn now(&self) -> Nanos {
-        u64::try_from(self.begun.elapsed().as_nanos()).unwrap_or(Nanos::MAX)
+        BEGIN.saturating_add(u64::try_from(self.begun.elapsed().as_nanos()).unwrap_or(Nanos::MAX))
     }
 
     pub fn len(&self) -> usize {
@@ -149,6 +152,13 @@ impl Ledger {
         }
         let (everybody, rest) = (Tenant::anonymous(), Some("(others)".to_owned()));
         self.open(rule.key(&everybody, rest.as_deref()), at, everybody, rest)
+    }
+
+    /// The account of a key that another process has named.
+    pub fn adopt(&self, key: String, rule: usize, tenant: Tenant, part: Option<String>) -> Arc<Account> {
+        let account = self.open(key, rule, tenant, part);
+        account.state().touched = self.now();
+        account
     }
 
     fn open(&self, key: String, rule: usize, tenant: Tenant, part: Option<String>) -> Arc<Account> {
@@ -238,6 +248,15 @@ impl Ledger {
 
     /// Ends what a line holds: `actual` is what it cost in the end. Gives by how much that is over the limit.
     pub fn settle(&self, line: &Line, stamp: Nanos, lease: Lease, actual: u64) -> u64 {
+        self.settle_by(line, (stamp, Log::refund), lease, actual)
+    }
+
+    /// The same of what another process has charged.
+    pub fn settle_near(&self, line: &Line, stamp: Nanos, lease: Lease, actual: u64) -> u64 {
+        self.settle_by(line, (stamp, Log::refund_near), lease, actual)
+    }
+
+    fn settle_by(&self, line: &Line, (stamp, refund): (Nanos, Refund), lease: Lease, actual: u64) -> u64 {
         let mut state = line.account.state();
         let now = self.now();
         if let Some(place) = state.open.iter().position(|open| open.lease == lease) {
@@ -251,7 +270,7 @@ impl Ledger {
         }
         state.log.expire(now, line.window);
         match actual.checked_sub(line.cost) {
-            None => state.log.refund(now, line.window, stamp, line.cost - actual),
+            None => refund(&mut state.log, now, line.window, stamp, line.cost - actual),
             Some(0) => {}
             Some(more) => {
                 state.log.charge(now, more, line.window);
@@ -261,6 +280,9 @@ impl Ledger {
         0
     }
 }
+
+/// Takes something back of a charge: now, the window, when it was charged, and how much.
+type Refund = fn(&mut Log, Nanos, Nanos, Nanos, u64);
 
 /// Puts lines into the order in which their accounts are locked.
 pub fn in_order(lines: &mut [Line]) {

@@ -7,6 +7,7 @@ use std::time::Duration;
 use opentelemetry::metrics::Meter;
 
 use super::guard::Guard;
+use super::handover::Heir;
 use super::ledger::{Full, Ledger, Line, Standing, State, in_order};
 use super::limit::{Config, Unit, WhenLost};
 use super::log::Nanos;
@@ -32,6 +33,7 @@ pub struct Limiter {
     pub(super) names: Names,
     pub guard: Guard,
     pub(super) step: Step,
+    pub(super) heir: Heir,
     leases: AtomicU64,
     me: Weak<Limiter>,
 }
@@ -83,6 +85,7 @@ impl Limiter {
             ledger: Ledger::new(config.max_keys.get()),
             guard: Guard::new(&config.guard),
             step: Step::default(),
+            heir: Heir::default(),
             leases: AtomicU64::new(0),
             me: me.clone(),
             metrics,
@@ -145,6 +148,10 @@ impl Limiter {
         decided
     }
 
+    pub(super) fn begin_leases_at(&self, first: u64) {
+        self.leases.fetch_max(first, Ordering::Relaxed);
+    }
+
     /// A new one.
     pub(super) fn lease(&self) -> Lease {
         Lease(self.leases.fetch_add(1, Ordering::Relaxed))
@@ -175,8 +182,12 @@ impl Limiter {
             (Mode::Degraded, _) => share(line.amount, state.view, replicas, now, line.window),
             _ => line.amount,
         };
+        let heir = self.heir.now();
         match self.ledger.admit(&lines, lease, cap) {
             Ok((stamps, standings)) => {
+                if let Some(tell) = &*heir {
+                    self.tell_charged(tell, &lines, lease);
+                }
                 let verdicts = verdicts(&lines, standings);
                 Ok(self.permit(lines, stamps, lease, mode, verdicts))
             }

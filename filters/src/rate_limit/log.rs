@@ -92,6 +92,25 @@ impl Log {
         }
     }
 
+    /// The same of what another process has charged, whose clock this one knows to a few milliseconds only: from the charges
+    /// that are nearest.
+    pub fn refund_near(&mut self, now: Nanos, window: Nanos, at: Nanos, mut amount: u64) {
+        if now >= at.saturating_add(window) {
+            return;
+        }
+        let mut nearest: Vec<&mut Entry> = self.entries.iter_mut().collect();
+        nearest.sort_by_key(|entry| entry.at.abs_diff(at));
+        for entry in nearest {
+            let back = amount.min(entry.amount);
+            entry.amount -= back;
+            self.sum -= back;
+            amount -= back;
+            if amount == 0 {
+                return;
+            }
+        }
+    }
+
     /// Until `cost` fits under `amount` if nothing else happens; none if it never can.
     pub fn until_fits(&self, now: Nanos, window: Nanos, cost: u64, amount: u64) -> Option<Duration> {
         let mut over = (self.sum + cost).saturating_sub(amount);
@@ -161,6 +180,20 @@ mod tests {
         assert_eq!(log.sum(), 5, "the second charge is whole");
         log.refund(110, 100, first, 3);
         assert_eq!(log.sum(), 5, "what has left cannot be given back");
+    }
+
+    #[test]
+    fn what_another_process_has_charged_is_given_back_whole() {
+        let mut log = Log::default();
+        for at in [10, 20, 30] {
+            log.charge(at, 5, 100);
+        }
+        log.refund_near(40, 100, 31, 4);
+        assert_eq!(log.newest(40, 100).iter().map(|(_, amount)| *amount).collect::<Vec<_>>(), [5, 5, 1]);
+        log.refund_near(40, 100, 22, 8);
+        assert_eq!(log.sum(), 3, "and from its neighbours, where one alone has not so much");
+        log.refund_near(200, 100, 30, 1);
+        assert_eq!(log.sum(), 3, "what has left cannot be given back");
     }
 
     #[test]

@@ -79,13 +79,18 @@ impl Drop for Permit {
             _ => held.line.cost,
         };
         let actual: Vec<u64> = self.held.iter().map(actual).collect();
+        let heir = limiter.heir.now();
         for (held, actual) in self.held.iter().zip(&actual) {
             if held.line.kind != Kind::Window {
                 limiter.metrics.release(held.line.rule, held.line.cost);
             }
             let over = limiter.ledger.settle(&held.line, held.stamp, self.lease, *actual);
             limiter.metrics.overshot(held.line.rule, over);
+            if let Some(tell) = &*heir {
+                limiter.tell_settled(tell, &held.line, (self.lease, held.stamp), *actual);
+            }
         }
+        drop(heir);
         let Some(placed) = &self.placed else {
             // The store may have been told of a request in flight since.
             let lines: Vec<Line> = self.held.drain(..).map(|held| held.line).collect();

@@ -1,5 +1,6 @@
 //! Kept answers and what leads to them: shared by the room, the admin port and the background.
 
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -38,6 +39,17 @@ pub struct Cache {
     /// Answers that are being made anew behind a stale one.
     pub(super) refreshing: DashSet<Id>,
     uses: Uses,
+}
+
+/// What a cache is made of.
+pub struct Parts<'config> {
+    pub config: &'config Config,
+    pub names: Names,
+    pub store: Option<Arc<Store>>,
+    pub tokenizers: Arc<Tokenizers>,
+    pub meter: &'config Meter,
+    /// The lock on the folder of the disk, from a process that this one is to follow.
+    pub disk_lock: Option<OwnedFd>,
 }
 
 /// What an ask is to the cache.
@@ -88,6 +100,15 @@ impl Cache {
         tokenizers: Arc<Tokenizers>,
         meter: &Meter,
     ) -> Result<Arc<Self>, (String, String)> {
+        Cache::beside(Parts { config, names, store, tokenizers, meter, disk_lock: None })
+    }
+
+    /// The same, maybe beside another process that has left the disk alone and handed over its lock.
+    ///
+    /// # Errors
+    /// As of [`Cache::new`].
+    pub fn beside(parts: Parts<'_>) -> Result<Arc<Self>, (String, String)> {
+        let Parts { config, names, store, tokenizers, meter, disk_lock } = parts;
         let rules = Rules::new(config, &names)?;
         let matching = Arc::new(Matching::new(config.max_entries));
         open_meaning(config, &rules, &matching, meter);
@@ -100,7 +121,7 @@ impl Cache {
             max_hints: config.max_entries.min(10_000),
             load_wait: Duration::from_millis(config.load_wait_ms),
         };
-        let places = Places::new(&settings, store, matching.clone(), meter)
+        let places = Places::beside(&settings, store, matching.clone(), meter, disk_lock)
             .map_err(|error| ("disk_path".to_owned(), error.to_string()))?;
         let counts = Arc::<Counts>::default();
         counts.observe(meter);
@@ -153,6 +174,21 @@ impl Cache {
 
     pub async fn run(&self) {
         self.places.clone().run().await;
+    }
+
+    /// The lock on the disk's folder, for the process that opens it beside this one.
+    pub fn lock_file(&self) -> Option<BorrowedFd<'_>> {
+        self.places.lock_file()
+    }
+
+    /// Leaves the disk to another process; what is in memory and in Redis is answered further.
+    pub async fn rest(&self) {
+        self.places.rest().await;
+    }
+
+    /// The other process has failed: the disk is this one's again.
+    pub fn wake(&self) {
+        self.places.wake();
     }
 
     /// The end of the process: what is still to be written is written.

@@ -18,7 +18,9 @@ mod stats;
 mod testing;
 
 use std::io;
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -112,6 +114,8 @@ pub struct Places {
     remote: Option<Remote>,
     folder: Option<PathBuf>,
     max_entry_bytes: usize,
+    /// Whether the disk is another process's for now.
+    resting: AtomicBool,
     /// For what comes when nobody waits any more.
     me: Weak<Places>,
 }
@@ -130,8 +134,22 @@ impl Places {
         listener: Arc<dyn Listener>,
         meter: &Meter,
     ) -> Result<Arc<Self>, Error> {
+        Places::beside(settings, store, listener, meter, None)
+    }
+
+    /// The same, maybe beside another process that has left the disk alone and handed over its lock.
+    ///
+    /// # Errors
+    /// As of [`Places::new`].
+    pub fn beside(
+        settings: &Settings,
+        store: Option<Arc<Store>>,
+        listener: Arc<dyn Listener>,
+        meter: &Meter,
+        handed: Option<OwnedFd>,
+    ) -> Result<Arc<Self>, Error> {
         let counts = Arc::new(Counts::default());
-        let open = Opened::new(settings, &listener, &counts)
+        let open = Opened::new(settings, &listener, &counts, handed)
             .map_err(|error| Error::Disk { path: settings.disk_path.clone().unwrap_or_default(), error })?;
         let store = store.filter(|_| settings.redis);
         let remote = store.map(|store| Remote::new(store, settings.max_hints, settings.load_wait));
@@ -147,6 +165,7 @@ impl Places {
             remote,
             folder: settings.disk_path.clone(),
             max_entry_bytes: settings.max_entry_bytes,
+            resting: AtomicBool::new(false),
             me: me.clone(),
         });
         stats::observe(meter, &Arc::downgrade(&places));
@@ -186,7 +205,7 @@ impl Places {
     }
 
     fn write(&self, entry: Arc<Entry>, bytes: Bytes) {
-        if let Some(disk) = &self.disk
+        if let Some(disk) = self.own_disk()
             && !disk.put(entry.id, bytes.clone())
         {
             count(&self.counts.disk_dropped);
@@ -200,7 +219,7 @@ impl Places {
 
     /// Keeps a hint of an answer that was put here.
     pub fn learn(&self, hint: Hint) {
-        if let Some(hints) = &self.hints
+        if let Some(hints) = self.hints.as_ref().filter(|_| !self.is_resting())
             && !hints.learn(hint.clone())
         {
             count(&self.counts.disk_dropped);
@@ -224,7 +243,7 @@ impl Places {
 
     fn remove_here(&self, id: &Id, scope: &Scope) {
         self.memory.remove(id);
-        if let Some(disk) = &self.disk {
+        if let Some(disk) = self.own_disk() {
             disk.remove(id);
         }
         self.listener.gone(scope, id);
@@ -278,12 +297,47 @@ impl Places {
         if let Some(remote) = &self.remote {
             while self.send_some(remote).await {}
         }
+        if !self.is_resting() {
+            self.write_out().await;
+        }
+    }
+
+    /// Waits until all is on disk that is on its way there.
+    async fn write_out(&self) {
         if let Some(disk) = &self.disk {
             disk.finish().await;
         }
         if let Some(hints) = &self.hints {
             hints.finish().await;
         }
+    }
+
+    fn is_resting(&self) -> bool {
+        self.resting.load(Ordering::Acquire)
+    }
+
+    /// The disk, where it is not another process's for now.
+    fn own_disk(&self) -> Option<&Arc<Disk>> {
+        self.disk.as_ref().filter(|_| !self.is_resting())
+    }
+
+    /// The lock on the folder, for the process that opens it beside this one.
+    pub fn lock_file(&self) -> Option<BorrowedFd<'_>> {
+        Some(self.disk.as_ref()?.lock_file())
+    }
+
+    /// Leaves the disk alone from here on, with all that was on its way there: another process opens it.
+    pub async fn rest(&self) {
+        self.resting.store(true, Ordering::Release);
+        self.rules.rest(true);
+        self.write_out().await;
+    }
+
+    /// The other process has failed: the disk is this one's again. What it has written meanwhile is read with its
+    /// checksum, as all is.
+    pub fn wake(&self) {
+        self.rules.rest(false);
+        self.resting.store(false, Ordering::Release);
     }
 }
 

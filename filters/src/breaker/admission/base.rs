@@ -7,6 +7,7 @@
 //! [`Bases::relearn`] alone, so that an overload of an hour does not pass for the backend's nature, and yet a backend
 //! that has become slower is relearned in the end.
 
+use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
 /// Two for each doubling, up to what 64 bits can count.
@@ -40,6 +41,15 @@ struct Base {
     seen: Instant,
 }
 
+/// One class's time, as another process takes it over.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Known {
+    class: u8,
+    secs: f64,
+    lately: f64,
+    count: u32,
+}
+
 /// A time per class.
 pub struct Bases {
     known: [Option<Base>; CLASSES],
@@ -50,6 +60,24 @@ pub struct Bases {
 impl Bases {
     pub const fn new(relearn: f64) -> Bases {
         Bases { known: [None; CLASSES], relearn }
+    }
+
+    /// What is known of each class, for another process.
+    pub fn saved(&self) -> Vec<Known> {
+        let known = |(class, base): (usize, &Option<Base>)| {
+            let Base { secs, lately, count, .. } = (*base)?;
+            Some(Known { class: u8::try_from(class).ok()?, secs, lately, count })
+        };
+        self.known.iter().enumerate().filter_map(known).collect()
+    }
+
+    /// Goes on with what another process has learned.
+    pub fn resume(&mut self, saved: &[Known], now: Instant) {
+        for Known { class, secs, lately, count } in saved {
+            if let Some(place) = self.known.get_mut(usize::from(*class)) {
+                *place = Some(Base { secs: *secs, lately: *lately, count: *count, seen: now });
+            }
+        }
     }
 
     /// Takes in what one answer took, and says what it would have taken without load, as far as that was known before.

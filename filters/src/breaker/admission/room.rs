@@ -4,9 +4,10 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
-use super::base::Bases;
+use super::base::{Bases, Known};
 use super::config::Config;
 use super::limit::{Bounds, Limit, Sample};
 use super::pace::{Now, Pace};
@@ -72,6 +73,15 @@ pub enum Kind {
 /// Those whose turn has come.
 pub type Turns = Vec<(Answer, Entry)>;
 
+/// What a process has learned of a backend, and another takes over.
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+pub struct Learned {
+    /// Where requests are counted.
+    limit: Option<f64>,
+    first_token: Vec<Known>,
+    whole: Vec<Known>,
+}
+
 pub struct Room {
     pub config: Config,
     /// In tokens, where it is known; then tokens are what is counted.
@@ -107,6 +117,25 @@ impl Room {
             sheds: Sheds::default(),
             config,
         }
+    }
+
+    /// What was learned, for another process.
+    pub fn learned(&self) -> Learned {
+        Learned {
+            limit: (self.unit() == Unit::Requests).then_some(self.limit.value),
+            first_token: self.first_token.saved(),
+            whole: self.whole.saved(),
+        }
+    }
+
+    /// Goes on with what another process has learned. Where it counted tokens, this one does not know yet whether it will.
+    pub fn resume(&mut self, learned: &Learned, now: Instant) {
+        let [least, most] = [self.config.min_limit, self.config.max_limit].map(|limit| f64::from(limit.get()));
+        if let Some(limit) = learned.limit.filter(|_| self.config.adaptive && self.unit() == Unit::Requests) {
+            self.limit.restart(limit.clamp(least, most.max(least)), now);
+        }
+        self.first_token.resume(&learned.first_token, now);
+        self.whole.resume(&learned.whole, now);
     }
 
     pub const fn unit(&self) -> Unit {

@@ -8,20 +8,20 @@ use super::{Cause, Change, Outcome, Pass, Phase, Rules, Standing};
 use crate::breaker::window::{Counts, Window, is_below};
 
 pub struct State {
-    place: Place,
+    pub(super) place: Place,
     /// Counts the changes of state.
-    epoch: u64,
-    cause: Cause,
-    since: Instant,
-    window: Window,
+    pub(super) epoch: u64,
+    pub(super) cause: Cause,
+    pub(super) since: Instant,
+    pub(super) window: Window,
     /// Faults in a row, and refusals of our key in a row.
-    run: u32,
-    unauthorized: u32,
+    pub(super) run: u32,
+    pub(super) unauthorized: u32,
     /// Times it has opened without having stayed closed for a window in between.
-    trips: u32,
+    pub(super) trips: u32,
 }
 
-enum Place {
+pub(super) enum Place {
     Closed,
     Open { until: Instant },
     HalfOpen { leases: Vec<(u64, Instant)>, succeeded: u32, next: u64 },

@@ -3,6 +3,8 @@
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use serde::{Deserialize, Serialize};
+
 use super::config::WhenLost;
 use super::period::{Millis, Span};
 use super::rule::{Rule, Who};
@@ -83,7 +85,7 @@ pub enum Known {
 }
 
 /// An account as Redis says it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Sums {
     /// Microseconds on Redis's clock.
     pub at: u64,
@@ -178,6 +180,10 @@ impl State {
         }
     }
 
+    pub fn spend(&mut self, amount: u64) {
+        self.spent = self.spent.saturating_add(amount).min(Money::MOST.nanos());
+    }
+
     pub fn hold(&mut self, amount: u64, now: Millis) {
         self.held = self.held.saturating_add(amount);
         self.used = now;
@@ -205,7 +211,7 @@ impl State {
     /// The end of a reservation: what it held is free, and what was spent is spent, in one step.
     pub fn settle(&mut self, lease: Lease, held: u64, actual: u64) {
         self.held = self.held.saturating_sub(held);
-        self.spent = self.spent.saturating_add(actual).min(Money::MOST.nanos());
+        self.spend(actual);
         let Some(shared) = &mut self.shared else { return };
         let told = match shared.open.remove(&lease) {
             None => return,

@@ -149,7 +149,7 @@ impl Budgets {
             let Some((word, heard)) = remote.tell(&telling.told).await else { return false };
             let word = if remote.step.is_kept(&remote.store) { word } else { Word::Partial };
             for (told, heard) in std::mem::take(&mut telling.told).into_iter().zip(heard) {
-                self.hear(&told, heard, word);
+                self.heard(&told, heard, word);
             }
             if telling.waiting.is_empty() {
                 return true;
@@ -158,7 +158,7 @@ impl Budgets {
     }
 
     /// Redis has answered.
-    fn hear(&self, told: &Told, (was, sums): Heard, word: Word) {
+    fn heard(&self, told: &Told, (was, sums): Heard, word: Word) {
         let account = &told.account;
         let (news, warns) = {
             let mut state = account.state();

@@ -36,11 +36,15 @@ impl Reservation {
         if to <= self.held {
             return;
         }
+        let heir = self.budgets.heir.now();
         for account in &self.accounts {
             account.state().grow(self.lease, self.held, to);
             if account.leases() {
                 self.budgets.queue(account);
             }
+        }
+        if let Some(tell) = &*heir {
+            self.budgets.tell_held(tell, &self.accounts, (self.held, to));
         }
         self.held = to;
     }
@@ -81,7 +85,11 @@ impl Reservation {
 impl Drop for Reservation {
     fn drop(&mut self) {
         let actual = self.spent_if_dropped.nanos();
+        let heir = self.budgets.heir.now();
         for account in &self.accounts {
+            if let Some(tell) = &*heir {
+                self.budgets.tell_settled(tell, account, (self.held, actual));
+            }
             let (news, warns) = {
                 let mut state = account.state();
                 state.settle(self.lease, self.held, actual);

@@ -3,6 +3,8 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 use super::config::{Amount, Budget, Scope, Share, WhenLost};
 use super::period::Period;
 use crate::Tenant;
@@ -22,7 +24,7 @@ pub struct Demand<'ask> {
 }
 
 /// Who is counted together.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Who {
     Of {
         tenant: Option<Tenant>,

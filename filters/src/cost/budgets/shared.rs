@@ -110,6 +110,11 @@ impl Remote {
         call
     }
 
+    /// This sidecar's name among all.
+    pub fn sidecar(&self) -> &str {
+        &self.sidecar
+    }
+
     /// Whether Redis has ever been sure of its sums.
     pub fn is_settled(&self) -> bool {
         self.settled.load(Ordering::Acquire)

@@ -3,7 +3,8 @@
 //! Files that are made here may be read by their owner alone: what whom costs is nobody else's business.
 
 use std::fs::{File, OpenOptions};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -19,7 +20,13 @@ const AGAIN: Duration = Duration::from_millis(10);
 const BUSY: Duration = Duration::from_secs(1);
 
 /// Held as long as this is; the system lets go of it when the process dies.
-pub(super) struct Lock(#[expect(dead_code, reason = "what locks is that it is open")] File);
+pub(super) struct Lock(pub(super) File);
+
+impl Lock {
+    pub(super) fn fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
 
 /// Where the file really lies. Its folder is made if only that is missing.
 pub(super) fn locate(path: &Path) -> Result<PathBuf, Error> {
@@ -59,6 +66,14 @@ pub(super) fn lock(path: &Path) -> Result<Lock, Error> {
         waited += AGAIN;
     }
     Ok(Lock(file))
+}
+
+/// The lock that another process holds on this file and has handed over: it is held by both. None where it is another
+/// file's.
+pub(super) fn handed(path: &Path, fd: OwnedFd) -> Option<Lock> {
+    let file = File::from(fd);
+    let (own, there) = (file.metadata().ok()?, beside(path, ".lock").metadata().ok()?);
+    ((own.dev(), own.ino()) == (there.dev(), there.ino())).then_some(Lock(file))
 }
 
 fn private() -> OpenOptions {

@@ -17,7 +17,7 @@ const MOST_TOKENS: u64 = 1 << 40;
 /// The end of the year 9999: dates beyond it have no usual form.
 const LAST: i64 = 253_402_300_799_999;
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Record {
     /// Milliseconds of unix time at which the call ended.
     pub at: i64,
@@ -68,13 +68,39 @@ pub enum Ended {
 }
 
 /// What roll-ups are kept for, each apart.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(from = "Plain", into = "Plain")]
 pub struct Series {
     pub tenant: Tenant,
     pub model: Arc<str>,
     pub backend: Arc<str>,
     pub route: Route,
     pub tag: Option<Arc<str>>,
+}
+
+/// The same for another process, which shares nothing.
+#[derive(Serialize, Deserialize)]
+struct Plain {
+    tenant: Tenant,
+    model: String,
+    backend: String,
+    route: Route,
+    tag: Option<String>,
+}
+
+impl From<Plain> for Series {
+    fn from(plain: Plain) -> Self {
+        let Plain { tenant, model, backend, route, tag } = plain;
+        Series { tenant, model: model.into(), backend: backend.into(), route, tag: tag.map(Into::into) }
+    }
+}
+
+impl From<Series> for Plain {
+    fn from(series: Series) -> Self {
+        let Series { tenant, model, backend, route, tag } = series;
+        let (model, backend) = (model.to_string(), backend.to_string());
+        Plain { tenant, model, backend, route, tag: tag.as_deref().map(str::to_owned) }
+    }
 }
 
 impl Series {

@@ -2,6 +2,7 @@
 
 use rusqlite::Row;
 use rusqlite::types::Value;
+use serde::{Deserialize, Serialize};
 
 use super::record::{Counts, Ended, Measured, Record, TOKENS};
 use crate::money::Money;
@@ -23,7 +24,7 @@ pub const fn ceil(at: i64, span: i64) -> i64 {
     if start == at { at } else { start.saturating_add(span) }
 }
 
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Sums {
     pub requests: u64,
     /// Of them, those whose tokens we counted ourselves.

@@ -9,6 +9,7 @@ mod room;
 mod value;
 
 use std::io;
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -49,7 +50,7 @@ pub(super) struct Disk {
     most_pending: u64,
     counts: Arc<Counts>,
     reads: Mutex<Windows>,
-    _lock: Lock,
+    lock: Lock,
 }
 
 /// What a read came to.
@@ -64,9 +65,18 @@ pub(super) enum Read {
 
 impl Disk {
     /// Takes `bytes` of disk in `folder` and finds again what lies there. Entries are `max_entry_bytes` at most.
-    pub(super) fn open(folder: &Path, bytes: u64, max_entry_bytes: usize, counts: Arc<Counts>) -> io::Result<Self> {
+    pub(super) fn open(
+        folder: &Path,
+        bytes: u64,
+        max_entry_bytes: usize,
+        counts: Arc<Counts>,
+        handed: Option<OwnedFd>,
+    ) -> io::Result<Self> {
         std::fs::create_dir_all(folder)?;
-        let lock = Lock::take(&folder.join("lock"))?;
+        let lock = match handed.and_then(|fd| Lock::handed(&folder.join("lock"), fd)) {
+            Some(lock) => lock,
+            None => Lock::take(&folder.join("lock"))?,
+        };
         let entry = (max_entry_bytes + MARGIN).next_multiple_of(PAGE);
         let least = entry * FEWEST_BLOCKS;
         let capacity = usize::try_from(bytes).unwrap_or(usize::MAX);
@@ -96,8 +106,12 @@ impl Disk {
             most_pending: waiting as u64,
             counts,
             reads: Mutex::default(),
-            _lock: lock,
+            lock,
         })
+    }
+
+    pub(super) fn lock_file(&self) -> BorrowedFd<'_> {
+        self.lock.fd()
     }
 
     /// Writes an entry soon. False where more waits than may: then an older one of its id is gone, too.

@@ -1,6 +1,7 @@
 //! What lies on disk, opened; and what becomes of what memory lets go of.
 
 use std::io;
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use super::disk::Disk;
@@ -18,14 +19,19 @@ pub(super) struct Opened {
 }
 
 impl Opened {
-    pub(super) fn new(settings: &Settings, listener: &Arc<dyn Listener>, counts: &Arc<Counts>) -> io::Result<Self> {
+    pub(super) fn new(
+        settings: &Settings,
+        listener: &Arc<dyn Listener>,
+        counts: &Arc<Counts>,
+        handed: Option<OwnedFd>,
+    ) -> io::Result<Self> {
         let Some(folder) = &settings.disk_path else {
             return Ok(Opened { disk: None, hints: None, rules: Arc::new(Rules::open(None)?) });
         };
         // A sixteenth is for the log of hints, and as much again while it is written anew.
         let logs = settings.disk_bytes / 16;
         let room = settings.disk_bytes - 2 * logs;
-        let disk = Arc::new(Disk::open(folder, room, settings.max_entry_bytes, counts.clone())?);
+        let disk = Arc::new(Disk::open(folder, room, settings.max_entry_bytes, counts.clone(), handed)?);
         let rules = Rules::open(Some(&folder.join("rules.log")))?;
         let leads = disk.clone();
         let leads = Box::new(move |id: &Id| leads.holds(id));

@@ -17,7 +17,7 @@ impl Places {
         if let Some(entry) = self.get(id) {
             return Some((entry, Place::Memory));
         }
-        match self.disk.as_ref()?.get(id).await {
+        match self.own_disk()?.get(id).await {
             Read::Entry(entry) if self.is_good(&entry) => Some((entry, Place::Disk)),
             _ => None,
         }
@@ -60,7 +60,7 @@ impl Places {
     }
 
     async fn fetch_from_disk(&self, id: &Id, scope: &Scope) -> Option<Arc<Entry>> {
-        let disk = self.disk.as_ref()?;
+        let disk = self.own_disk()?;
         let entry = match disk.get(id).await {
             Read::Entry(entry) => entry,
             Read::Nothing | Read::Failed => return None,

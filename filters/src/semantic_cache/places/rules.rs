@@ -11,7 +11,7 @@ mod purge;
 use std::collections::HashMap;
 use std::io;
 use std::path::Path;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -58,13 +58,16 @@ pub(super) struct Rules {
     held: RwLock<HashMap<Purge, Held>>,
     era: AtomicU64,
     file: Option<Mutex<Log>>,
+    /// The file is another process's for now.
+    resting: AtomicBool,
 }
 
 impl Rules {
     /// Reads what an earlier process knew, where there is a file.
     pub(super) fn open(path: Option<&Path>) -> io::Result<Self> {
         let Some(path) = path else {
-            return Ok(Rules { held: RwLock::default(), era: AtomicU64::new(0), file: None });
+            let (held, era, resting) = (RwLock::default(), AtomicU64::new(0), AtomicBool::new(false));
+            return Ok(Rules { held, era, file: None, resting });
         };
         let (mut held, mut count, date) = (HashMap::new(), 0, now());
         let (mut log, tail) = Log::open(path, |record| {
@@ -81,7 +84,8 @@ impl Rules {
             write_all(&mut log, &held)?;
         }
         let era = held.values().map(|rule| rule.era).max().unwrap_or(0);
-        Ok(Rules { held: RwLock::new(held), era: AtomicU64::new(era), file: Some(Mutex::new(log)) })
+        let (held, era, resting) = (RwLock::new(held), AtomicU64::new(era), AtomicBool::new(false));
+        Ok(Rules { held, era, file: Some(Mutex::new(log)), resting })
     }
 
     pub(super) fn era(&self) -> u64 {
@@ -142,18 +146,27 @@ impl Rules {
         if held.len() > MOST {
             collapse(&mut held);
         }
-        if let (Some(file), true) = (&self.file, held.len() < before)
+        if let (Some(file), true) = (self.own_file(), held.len() < before)
             && let Err(error) = write_all(&mut file.lock().unwrap_or_else(PoisonError::into_inner), &held)
         {
             tracing::warn!(%error, "the rules of invalidation could not be written anew");
         }
     }
 
+    /// Whether the file is left alone.
+    pub(super) fn rest(&self, resting: bool) {
+        self.resting.store(resting, Ordering::Release);
+    }
+
+    fn own_file(&self) -> Option<&Mutex<Log>> {
+        self.file.as_ref().filter(|_| !self.resting.load(Ordering::Acquire))
+    }
+
     fn keep(&self, rules: &[(Purge, Held)]) -> io::Result<()> {
         if self.held.read().unwrap_or_else(PoisonError::into_inner).len() > MOST {
             self.sweep();
         }
-        let Some(file) = self.file.as_ref().filter(|_| !rules.is_empty()) else { return Ok(()) };
+        let Some(file) = self.own_file().filter(|_| !rules.is_empty()) else { return Ok(()) };
         let mut file = file.lock().unwrap_or_else(PoisonError::into_inner);
         rules.iter().try_for_each(|(what, rule)| file.append(&record(what, rule)))?;
         file.sync()

@@ -2,6 +2,8 @@
 
 use std::fs::File;
 use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::time::Duration;
 
@@ -10,7 +12,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 const AGAIN: Duration = Duration::from_millis(10);
 
 /// Held as long as this is; the system lets go of it when the process dies.
-pub(super) struct Lock(#[expect(dead_code, reason = "what locks is that it is open")] File);
+pub(super) struct Lock(File);
 
 impl Lock {
     pub(super) fn take(path: &Path) -> io::Result<Self> {
@@ -25,5 +27,17 @@ impl Lock {
             waited += AGAIN;
         }
         Ok(Lock(file))
+    }
+
+    /// The one that another process holds on this file and has handed over: it is held by both. None where it is another
+    /// file's.
+    pub(super) fn handed(path: &Path, fd: OwnedFd) -> Option<Self> {
+        let file = File::from(fd);
+        let (own, there) = (file.metadata().ok()?, path.metadata().ok()?);
+        ((own.dev(), own.ino()) == (there.dev(), there.ino())).then_some(Lock(file))
+    }
+
+    pub(super) fn fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
     }
 }
