@@ -81,6 +81,11 @@ pub struct Server {
     pub tls_key: Option<PathBuf>,
     /// After SIGTERM: how long requests in flight may take to end.
     pub drain_secs: u64,
+    /// A path for a Unix socket at which a new process, started with `--upgrade`, takes this one's place. Empty: none.
+    #[serde(deserialize_with = "path_if_any")]
+    pub upgrade_socket: Option<PathBuf>,
+    /// How long requests in flight may take to end once another process has taken over.
+    pub upgrade_drain_secs: u64,
 }
 
 type NonZeroU64 = std::num::NonZeroU64;
@@ -104,6 +109,8 @@ impl Default for Server {
             tls_cert: None,
             tls_key: None,
             drain_secs: 30,
+            upgrade_socket: None,
+            upgrade_drain_secs: 3_600,
         }
     }
 }
@@ -194,6 +201,12 @@ impl<'de> Deserialize<'de> for TenantsFrom {
             _ => Err(serde::de::Error::custom("expected `bearer`, `none` or `header:<name>`")),
         }
     }
+}
+
+/// An empty one is none.
+fn path_if_any<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<PathBuf>, D::Error> {
+    let path = PathBuf::deserialize(deserializer)?;
+    Ok((!path.as_os_str().is_empty()).then_some(path))
 }
 
 fn header_names<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Vec<HeaderName>, D::Error> {

@@ -10,7 +10,7 @@
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -30,17 +30,49 @@ use tokio::time::{Sleep, sleep};
 pub struct Guard<A> {
     pub app: Arc<A>,
     pub head_timeout: Duration,
+    pub connections: Connections,
+}
+
+/// How many there are.
+#[derive(Clone, Default)]
+pub struct Connections(Arc<AtomicUsize>);
+
+impl Connections {
+    pub fn count(&self) -> usize {
+        self.0.load(Ordering::Acquire)
+    }
+
+    fn enter(&self) -> Open {
+        self.0.fetch_add(1, Ordering::AcqRel);
+        Open(self.clone())
+    }
+}
+
+/// Held while a connection is open.
+struct Open(Connections);
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.0.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+impl<A> Clone for Guard<A> {
+    fn clone(&self) -> Self {
+        Guard { app: self.app.clone(), head_timeout: self.head_timeout, connections: self.connections.clone() }
+    }
 }
 
 #[async_trait]
 impl<A: ServerApp + Send + Sync + 'static> ServerApp for Guard<A> {
     async fn process_new(self: &Arc<Self>, stream: Stream, shutdown: &ShutdownWatch) -> Option<Stream> {
+        let _open = self.connections.enter();
         self.app.process_new(Box::new(Guarded::new(stream, self.head_timeout)), shutdown).await
     }
 
-    async fn cleanup(&self) {
-        self.app.cleanup().await;
-    }
+    /// Nothing. Pingora would cut connections that lie idle, and a request that is on its way on one of them would be lost.
+    /// They end with the answer to their next request, which says so, with their usual time, or with the process.
+    async fn cleanup(&self) {}
 }
 
 /// Where a connection stands between two requests.

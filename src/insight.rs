@@ -1,5 +1,6 @@
 //! What is seen of the whole: the profile of requests, what has become slower, alerts; and who is told.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::SystemTime;
 
@@ -46,6 +47,8 @@ pub struct Insight {
     alerts: Mutex<Alerts>,
     webhook: Option<Webhook>,
     writing: Mutex<()>,
+    /// Another process keeps what is usual from now on.
+    is_followed: AtomicBool,
     sources: Sources,
 }
 
@@ -73,6 +76,7 @@ impl Insight {
             alerts: Mutex::new(Alerts::new(alerts, now, date())),
             webhook: webhook.transpose()?,
             writing: Mutex::default(),
+            is_followed: AtomicBool::new(false),
             sources,
         })
     }
@@ -240,6 +244,16 @@ impl Insight {
             .build();
     }
 
+    /// Keeps what was learned now, for another process to read.
+    pub fn keep(&self) {
+        self.write(self.regressions.snapshot());
+    }
+
+    /// Another process has read it, and goes on with it.
+    pub fn is_followed(&self) {
+        self.is_followed.store(true, Ordering::Release);
+    }
+
     /// Keeps what was learned, at the end, and lets what is to be posted go out.
     pub fn finish(&self) {
         self.write(self.regressions.snapshot());
@@ -251,6 +265,9 @@ impl Insight {
     fn write(&self, snapshot: Option<Snapshot>) {
         // One at a time: the last may be written while the end comes.
         let _alone = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.is_followed.load(Ordering::Acquire) {
+            return;
+        }
         if let Some(Err(error)) = snapshot.map(|snapshot| snapshot.write()) {
             tracing::warn!(%error, "what is usual of backends could not be kept: latency.baseline_path");
         }

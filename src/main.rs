@@ -4,6 +4,7 @@ mod admin;
 mod backend;
 mod config;
 mod downstream;
+mod ending;
 mod events;
 mod form;
 mod guard;
@@ -18,6 +19,7 @@ mod proxy;
 mod routes;
 mod service;
 mod telemetry;
+mod upgrade;
 mod webhook;
 
 use std::path::{Path, PathBuf};
@@ -39,6 +41,9 @@ struct Arguments {
     /// The settings, in TOML; config/outrigger.toml shows every key
     #[arg(long, value_name = "FILE", env = "OUTRIGGER_CONFIG", global = true)]
     config: Option<PathBuf>,
+    /// Takes the place of the process that listens at server.upgrade_socket, while requests are answered
+    #[arg(long)]
+    upgrade: bool,
     #[command(subcommand)]
     command: Option<Command>,
 }
@@ -95,7 +100,7 @@ fn main() -> ExitCode {
         println!("The settings are good.");
         return ExitCode::SUCCESS;
     }
-    said(service::run(config))
+    said(service::run(config, arguments.upgrade))
 }
 
 fn said(outcome: anyhow::Result<()>) -> ExitCode {

@@ -1,5 +1,6 @@
 //! The Pingora side: each request is held and sent through the chain, passed on, or refused.
 
+mod relay;
 mod request;
 
 use std::sync::Arc;
@@ -22,11 +23,13 @@ use pingora::{Error, ErrorSource, ErrorType, Result};
 use crate::backend::{Backends, Upstream, put_key};
 use crate::config::{Server, Tenants};
 use crate::downstream::{self, Interrupted};
+use crate::ending::Ending;
 use crate::form;
 use crate::guard::Guarded;
 use crate::identity;
 use crate::routes::{Fate, fate};
 use crate::telemetry::{self, ServerMetrics, Telling};
+use crate::upgrade::Turn;
 pub use request::{Active, Request};
 
 pub struct Proxy {
@@ -40,6 +43,10 @@ pub struct Proxy {
     pub metrics: ServerMetrics,
     pub telling: Telling,
     pub active: Active,
+    pub ending: Ending,
+    pub turn: Turn,
+    /// Where the process is that has taken this one's place, if one can.
+    pub next: Option<HttpPeer>,
 }
 
 /// The word for a client that went before it was answered.
@@ -49,7 +56,7 @@ impl Proxy {
     /// Who asks, if he may ask now: before anything of the body is read.
     fn welcome(&self, session: &Session) -> Result<Tenant, Refusal> {
         let tenant = identity::tenant(&self.tenants.from, &session.req_header().headers)?;
-        let address = session.client_addr().and_then(|address| address.as_inet()).map(|address| address.ip());
+        let address = relay::client(session);
         self.limiter.guard.check(&tenant, address)?;
         Ok(tenant)
     }
@@ -68,7 +75,12 @@ impl Proxy {
             Err(refusal) => return self.refuse(session, request, &refusal).await,
         };
         request.seen.tenant = Some(tenant);
-        let ask = match downstream::read_ask(session, route, tenant, request, &self.server).await {
+        let read = tokio::select! {
+            biased;
+            read = downstream::read_ask(session, route, tenant, request, &self.server) => read,
+            () = self.ending.over() => Err(Reason::Stopping.into()),
+        };
+        let ask = match read {
             Ok(mut ask) => {
                 ask.marks = self.marks(session);
                 ask.steer(steering(session));
@@ -90,12 +102,13 @@ impl Proxy {
                 request.seen.error = Some(ABANDONED);
                 return Err(downstream::gone());
             }
+            () = self.ending.over() => Err(Reason::Stopping.into()),
         };
         match outcome {
             Ok(reply) => {
                 let status = reply.status;
                 telemetry::note(&mut request.seen, &reply);
-                let end = downstream::write_reply(session, route, request, reply).await;
+                let end = downstream::write_reply(session, route, request, reply, &self.ending).await;
                 let told = end.as_ref().map_err(|error| &**error);
                 request.seen.model = Some(self.metrics.ended(&ask, &request.tokens, status, told));
                 request.seen.error = match &end {
@@ -167,6 +180,13 @@ impl ProxyHttp for Proxy {
 
     async fn request_filter(&self, session: &mut Session, ctx: &mut Self::CTX) -> Result<bool> {
         let Some(request) = ctx.as_mut() else { return Err(Error::new(ErrorType::InternalError)) };
+        if !self.turn.is_ours() && !self.turn.decided().await {
+            request.is_relayed = true;
+            // The client is to come anew, and to the other process.
+            session.set_keepalive(None);
+            request.seen.passed = Some(relay::WORD.into());
+            return Ok(false);
+        }
         let head = session.req_header();
         let fate = form::check(head, self.server.max_head_bytes.get())
             .and_then(|()| fate(&head.method, head.uri.path(), &self.server.passed));
@@ -192,6 +212,10 @@ impl ProxyHttp for Proxy {
     }
 
     async fn upstream_peer(&self, _session: &mut Session, ctx: &mut Self::CTX) -> Result<Box<HttpPeer>> {
+        if ctx.as_ref().is_some_and(|request| request.is_relayed) {
+            let next = self.next.clone().ok_or_else(|| Error::new(ErrorType::InternalError))?;
+            return Ok(Box::new(next));
+        }
         let upstream = ctx.as_ref().and_then(|request| request.upstream.clone());
         let upstream = upstream.ok_or_else(|| Error::new(ErrorType::InternalError))?;
         match upstream.peer().await {
@@ -206,10 +230,14 @@ impl ProxyHttp for Proxy {
 
     async fn upstream_request_filter(
         &self,
-        _session: &mut Session,
+        session: &mut Session,
         head: &mut RequestHeader,
         ctx: &mut Self::CTX,
     ) -> Result<()> {
+        if ctx.as_ref().is_some_and(|request| request.is_relayed) {
+            return relay::mark(session, head);
+        }
+        head.remove_header(&relay::HEADER);
         let upstream = ctx.as_ref().and_then(|request| request.upstream.clone());
         let upstream = upstream.ok_or_else(|| Error::new(ErrorType::InternalError))?;
         head.insert_header(HOST, upstream.host.clone())?;
@@ -240,7 +268,7 @@ impl ProxyHttp for Proxy {
             // it, which spoils the next request on the pooled connection (Pingora issue 935).
             *body = None;
         }
-        if let (Some(request), Some(bytes)) = (ctx, body) {
+        if let (Some(request), Some(bytes)) = (ctx.as_mut().filter(|request| !request.is_relayed), body) {
             request.passed_bytes += bytes.len();
             if request.passed_bytes > self.server.max_body_bytes.get() {
                 return Error::e_explain(ErrorType::HTTPStatus(413), "the body is too large");
@@ -255,7 +283,7 @@ impl ProxyHttp for Proxy {
         head: &mut ResponseHeader,
         ctx: &mut Self::CTX,
     ) -> Result<()> {
-        if let Some(request) = ctx {
+        if let Some(request) = ctx.as_ref().filter(|request| !request.is_relayed) {
             head.insert_header("x-request-id", request.id.clone())?;
             if let Some(permit) = &request.permit {
                 let mut told = HeaderMap::new();

@@ -2,10 +2,14 @@
 
 mod drain;
 mod readiness;
+mod signals;
 
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 use std::sync::atomic::AtomicBool;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, RwLock};
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -15,7 +19,7 @@ use outrigger_filters as filters;
 use outrigger_filters::breaker::Fleet;
 use outrigger_filters::cost::{Books, books};
 use outrigger_filters::rate_limit::Limiter;
-use outrigger_filters::semantic_cache::Cache;
+use outrigger_filters::semantic_cache::{Cache, cache};
 use outrigger_filters::store::Store;
 use outrigger_filters::tokens::Tokenizers;
 use pingora::apps::HttpServerOptions;
@@ -23,39 +27,45 @@ use pingora::listeners::tls::TlsSettings;
 use pingora::protocols::http::v2::server::{H2Options, default_h2_options};
 use pingora::proxy::{HttpProxy, http_proxy};
 use pingora::server::configuration::ServerConf;
-use pingora::server::{RunArgs, Server, ShutdownWatch};
+use pingora::server::{Fds, RunArgs, Server, ShutdownWatch};
 use pingora::services::background::{BackgroundService, background_service};
 use pingora::services::listening::Service;
+use pingora::upstreams::peer::HttpPeer;
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
 
 use crate::admin::{self, Admin};
 use crate::backend::Backends;
 use crate::config::{Backend, Config};
+use crate::ending::Ending;
 use crate::events::Events;
-use crate::guard::Guard;
+use crate::guard::{Connections, Guard};
 use crate::insight::{self, Insight, Watching};
 use crate::machine::Machine;
 use crate::proxy::{Active, Proxy};
 use crate::telemetry::spans::Server as Spoken;
 use crate::telemetry::{self, Clerk, Desk, Metrics, Otlp, ServerMetrics, Telling, start_logging};
+use crate::upgrade::{self, Gated, Given, Incumbent, Knowing, Predecessor, Served, Sockets, Succession, Turn};
 use drain::{Drain, LastWords};
 pub use readiness::Readiness;
+use signals::Signals;
 
 /// After the time to drain: the ledger, what others hold for us, and the last words to a collector that may be slow.
 const LAST_SECS: u64 = 10;
 
 /// Serves until told to stop.
-pub fn run(mut config: Config) -> anyhow::Result<()> {
+pub fn run(mut config: Config, upgrade: bool) -> anyhow::Result<()> {
     let logs = start_logging(&config.telemetry).context("telemetry.log_level")?;
-    config.server.listen = free(config.server.listen).context("server.listen")?;
-    let admin_listener = bind(config.server.admin).context("server.admin")?;
-    admin_listener.set_nonblocking(true).context("server.admin")?;
-    config.server.admin = admin_listener.local_addr().context("server.admin")?;
+    let mut predecessor = if upgrade { predecessor(&config)? } else { None };
+    let follows = predecessor.is_some();
+    let sockets = sockets(&mut config, predecessor.as_mut())?;
     let otlp = Otlp::new(&config.telemetry)?;
     let metrics = Metrics::new(&config.telemetry, otlp.as_ref()).context("setting up the metrics")?;
     let metrics = Arc::new(metrics);
     logs.observe(&metrics.meter);
     let limits = Limits::new(&config, &metrics)?;
-    let cache = Kept::new(&config, &metrics, &limits)?;
+    let locks = predecessor.as_mut().map(|before| (before.ledger_lock(), before.cache_lock())).unwrap_or_default();
+    let cache = Kept::new(&config, &metrics, &limits, locks.1)?;
     let backends = Fleet::new(
         &config.breaker,
         &config.backends.iter().map(Backend::for_breaker).collect::<Vec<_>>(),
@@ -65,7 +75,7 @@ pub fn run(mut config: Config) -> anyhow::Result<()> {
     let events = Events::new();
     let told = events.clone();
     backends.fleet().on_change(move |change| told.say("backend", change));
-    let books = Spending::new(&config, &metrics, &limits)?;
+    let books = Spending::new(&config, &metrics, &limits, locks.0)?;
     let machine = machine(&config, &metrics).context("a thread that looks at the machine")?;
     let sources = insight::Sources {
         fleet: backends.fleet().clone(),
@@ -79,18 +89,64 @@ pub fn run(mut config: Config) -> anyhow::Result<()> {
     let insight = Arc::new(Insight::new(&config.latency, &config.alerts, &names, sources)?);
     insight.observe(&metrics.meter);
     let desk = telling(&config, &metrics, otlp.as_ref(), insight.clone())?;
+    let knowing = Knowing {
+        limiter: limits.limiter.clone(),
+        fleet: backends.fleet().clone(),
+        books: books.0.clone(),
+        cache: cache.0.clone(),
+        insight: insight.clone(),
+    };
+    let turn = Turn::default();
+    let doors = Doors::new(&config, &sockets, turn.clone())?;
+    let (replaced, confirmed) = (Arc::<Notify>::default(), CancellationToken::new());
+    let incumbent = Arc::new(Incumbent {
+        knowing: knowing.clone(),
+        turn: turn.clone(),
+        addresses: [config.server.listen.to_string(), config.server.admin.to_string()],
+        path: config.server.upgrade_socket.clone().unwrap_or_default(),
+        outbox: Arc::default(),
+        replaced: replaced.clone(),
+        moment: RwLock::default(),
+        is_asked: AtomicBool::new(false),
+        follows,
+        confirmed: confirmed.clone(),
+        sockets: Mutex::new(None),
+    });
+    let succession = Succession {
+        predecessor: Mutex::new(predecessor),
+        knowing,
+        turn: turn.clone(),
+        confirmed,
+        upgrade_socket: config.server.upgrade_socket.clone(),
+        relayed: doors.relayed.clone(),
+    };
     let active = Active::default();
-    let draining = Arc::<AtomicBool>::default();
+    let connections = Connections::default();
+    let ending = Ending::default();
 
     let conf = Arc::new(server_conf(&config));
     let mut server = Server::new_with_opt_and_conf(None, server_conf(&config));
     server.bootstrap();
     let shared = Shared { limits: &limits, cache: &cache, books: &books, backends: &backends };
     let telling = Telling::new(&config.telemetry, desk.clone());
-    server.add_service(clients_service(&config, &conf, &metrics, &shared, active.clone(), telling)?);
+    let of_requests = OfRequests {
+        active: active.clone(),
+        connections: connections.clone(),
+        ending: ending.clone(),
+        turn: turn.clone(),
+        telling,
+    };
+    let guard = guard(&config, &conf, &metrics, &shared, of_requests)?;
+    for service in doors.services(&config, guard)? {
+        server.add_service(service);
+    }
+    server.add_service(background_service("succession", succession));
+    if config.server.upgrade_socket.is_some() {
+        server.add_service(background_service("upgrade", Served(incumbent.clone())));
+    }
     let readiness = Readiness {
         listen: config.server.listen,
-        draining: draining.clone(),
+        ending: ending.clone(),
         limiter: limits.limiter.clone(),
         books: books.0.clone(),
     };
@@ -108,7 +164,9 @@ pub fn run(mut config: Config) -> anyhow::Result<()> {
         health: config.health,
         hosts: config.server.admin_hosts.clone(),
     };
-    let admin = admin::Service { admin: Arc::new(admin), listener: admin_listener };
+    let listener = sockets.admin.try_clone().context("server.admin")?;
+    let admin = admin::Service { admin: Arc::new(admin), listener, turn: turn.clone() };
+    incumbent.holds(sockets);
     server.add_service(background_service("admin", admin));
     server.add_service(background_service("backends", Watched(backends)));
     let limiter = limits.limiter.clone();
@@ -120,7 +178,21 @@ pub fn run(mut config: Config) -> anyhow::Result<()> {
     server.add_service(background_service("costs", books));
     let time = Duration::from_secs(config.server.drain_secs);
     let last_words = Mutex::new(Some(LastWords { desk, insight, metrics, held: (otlp, logs) }));
-    let drain = Drain { draining, active, limiter, kept, spent, events, last_words, time };
+    let time_if_replaced = Duration::from_secs(config.server.upgrade_drain_secs);
+    let drain = Drain {
+        ending,
+        active,
+        connections,
+        turn,
+        incumbent,
+        limiter,
+        kept,
+        spent,
+        events,
+        last_words,
+        time,
+        time_if_replaced,
+    };
     server.add_service(background_service("drain", drain));
 
     tracing::info!(
@@ -130,7 +202,7 @@ pub fn run(mut config: Config) -> anyhow::Result<()> {
         version = env!("CARGO_PKG_VERSION"),
         "outrigger listens"
     );
-    server.run(RunArgs::default());
+    server.run(RunArgs { shutdown_signal: Box::new(Signals { replaced }) });
     Ok(())
 }
 
@@ -185,14 +257,24 @@ struct Shared<'parts> {
     backends: &'parts Arc<Backends>,
 }
 
-fn clients_service(
+/// What requests and the end of the process know of each other.
+struct OfRequests {
+    active: Active,
+    connections: Connections,
+    ending: Ending,
+    turn: Turn,
+    telling: Telling,
+}
+
+/// What each connection of a client comes into.
+fn guard(
     config: &Config,
     conf: &Arc<ServerConf>,
     metrics: &Metrics,
     shared: &Shared<'_>,
-    active: Active,
-    telling: Telling,
-) -> anyhow::Result<Service<Guard<HttpProxy<Proxy>>>> {
+    of_requests: OfRequests,
+) -> anyhow::Result<Guard<HttpProxy<Proxy>>> {
+    let OfRequests { active, connections, ending, turn, telling } = of_requests;
     let Shared { limits, cache, books, backends } = shared;
     let rooms = filters::Rooms {
         dedup: config.dedup.clone(),
@@ -212,6 +294,9 @@ fn clients_service(
         metrics: ServerMetrics::new(&metrics.meter),
         telling,
         active,
+        ending,
+        turn,
+        next: config.server.upgrade_socket.as_deref().map(next_process).transpose()?,
     };
     let mut app = http_proxy(conf, proxy);
     let mut options = HttpServerOptions::default();
@@ -220,18 +305,81 @@ fn clients_service(
     app.server_options = Some(options);
     app.h2_options = Some(h2_options(config));
     let head_timeout = config.server.head_timeout_ms.duration();
-    let mut service = Service::new("clients".to_owned(), Guard { app: Arc::new(app), head_timeout });
-    let listen = config.server.listen.to_string();
-    match (&config.server.tls_cert, &config.server.tls_key) {
-        (Some(cert), Some(key)) => {
-            let mut tls = TlsSettings::intermediate(&cert.display().to_string(), &key.display().to_string())
-                .map_err(|error| anyhow::anyhow!("server.tls_cert: {error}"))?;
-            tls.enable_h2();
-            service.add_tls_with_settings(&listen, None, tls);
-        }
-        _ => service.add_tcp(&listen),
+    Ok(Guard { app: Arc::new(app), head_timeout, connections })
+}
+
+/// Where requests are relayed to that come when another process has taken over.
+fn next_process(upgrade_socket: &Path) -> anyhow::Result<HttpPeer> {
+    let path = upgrade::relay_path(upgrade_socket).display().to_string();
+    let peer = HttpPeer::new_uds(&path, false, String::new());
+    peer.map_err(|error| anyhow::anyhow!("server.upgrade_socket: {error}"))
+}
+
+/// Asks the process that runs to prepare for this one.
+fn predecessor(config: &Config) -> anyhow::Result<Option<Predecessor>> {
+    let Some(path) = &config.server.upgrade_socket else {
+        anyhow::bail!("server.upgrade_socket: --upgrade needs the socket at which the process that runs is asked");
+    };
+    let predecessor = Predecessor::meet(path).context("server.upgrade_socket")?;
+    if predecessor.is_none() {
+        tracing::info!(path = %path.display(), "no process is there whose place could be taken: this one just starts");
     }
-    Ok(service)
+    Ok(predecessor)
+}
+
+/// The listening sockets: the predecessor's, where it listens at the same addresses, or new ones. Port 0 becomes a free one.
+fn sockets(config: &mut Config, mut predecessor: Option<&mut Predecessor>) -> anyhow::Result<Sockets> {
+    let mut socket = |address: SocketAddr, given: fn(String) -> Given| {
+        let given = predecessor.as_mut().and_then(|before| before.listener(&given(address.to_string())));
+        given.map_or_else(|| Sockets::bind(address), Ok)
+    };
+    let clients = socket(config.server.listen, Given::Clients).context("server.listen")?;
+    let admin = socket(config.server.admin, Given::Admin).context("server.admin")?;
+    config.server.listen = clients.local_addr().context("server.listen")?;
+    config.server.admin = admin.local_addr().context("server.admin")?;
+    Ok(Sockets { clients, admin })
+}
+
+/// Where requests come in: from clients, and from processes that this one has followed.
+struct Doors {
+    clients: Arc<Mutex<Fds>>,
+    relayed: Arc<Mutex<Fds>>,
+    turn: Turn,
+}
+
+type Clients = Gated<Service<Guard<HttpProxy<Proxy>>>>;
+
+impl Doors {
+    fn new(config: &Config, sockets: &Sockets, turn: Turn) -> anyhow::Result<Self> {
+        let clients = Arc::new(Mutex::new(Fds::new()));
+        let socket = sockets.clients.try_clone().context("server.listen")?;
+        upgrade::put(&clients, &config.server.listen.to_string(), socket);
+        Ok(Doors { clients, relayed: Arc::new(Mutex::new(Fds::new())), turn })
+    }
+
+    fn services(self, config: &Config, guard: Guard<HttpProxy<Proxy>>) -> anyhow::Result<Vec<Clients>> {
+        let Doors { clients, relayed, turn } = self;
+        let mut services = Vec::new();
+        if let Some(path) = &config.server.upgrade_socket {
+            let mut service = Service::new("relayed".to_owned(), guard.clone());
+            let own = std::fs::Permissions::from_mode(0o600);
+            service.add_uds(&upgrade::relay_path(path).display().to_string(), Some(own));
+            services.push(Gated { service, turn: turn.clone(), sockets: relayed });
+        }
+        let mut service = Service::new("clients".to_owned(), guard);
+        let listen = config.server.listen.to_string();
+        match (&config.server.tls_cert, &config.server.tls_key) {
+            (Some(cert), Some(key)) => {
+                let mut tls = TlsSettings::intermediate(&cert.display().to_string(), &key.display().to_string())
+                    .map_err(|error| anyhow::anyhow!("server.tls_cert: {error}"))?;
+                tls.enable_h2();
+                service.add_tls_with_settings(&listen, None, tls);
+            }
+            _ => service.add_tcp(&listen),
+        }
+        services.push(Gated { service, turn, sockets: clients });
+        Ok(services)
+    }
 }
 
 fn h2_options(config: &Config) -> H2Options {
@@ -253,7 +401,9 @@ fn server_conf(config: &Config) -> ServerConf {
         // took a tenth off a short request and a fifth off a streamed event.
         work_stealing: false,
         // A bound behind our own: see Drain.
-        grace_period_seconds: Some(config.server.drain_secs.saturating_add(LAST_SECS)),
+        grace_period_seconds: Some(
+            config.server.drain_secs.max(config.server.upgrade_drain_secs).saturating_add(LAST_SECS),
+        ),
         graceful_shutdown_timeout_seconds: Some(1),
         upstream_keepalive_pool_size: 256,
         // For what is passed on: of the first backend that needs any.
@@ -265,15 +415,6 @@ fn server_conf(config: &Config) -> ServerConf {
             .and_then(Backend::authorities),
         ..ServerConf::default()
     }
-}
-
-/// An address that can be listened on now; port 0 becomes a free one. Pingora would only panic in a thread.
-fn free(address: SocketAddr) -> anyhow::Result<SocketAddr> {
-    Ok(bind(address)?.local_addr()?)
-}
-
-fn bind(address: SocketAddr) -> anyhow::Result<TcpListener> {
-    TcpListener::bind(address).with_context(|| format!("cannot listen on {address}"))
 }
 
 /// The limits and the store that they share with other sidecars.
@@ -321,11 +462,13 @@ impl BackgroundService for Limits {
 struct Kept(Arc<Cache>);
 
 impl Kept {
-    fn new(config: &Config, metrics: &Metrics, limits: &Limits) -> anyhow::Result<Self> {
+    fn new(config: &Config, metrics: &Metrics, limits: &Limits, disk_lock: Option<OwnedFd>) -> anyhow::Result<Self> {
         let wrong = |(key, words): (String, String)| anyhow::anyhow!("semantic_cache.{key}: {words}");
         let names = config.tenants.names().map_err(|(key, words)| anyhow::anyhow!("{key}: {words}"))?;
         let (store, tokenizers) = (limits.store.clone(), limits.tokenizers.clone());
-        let cache = Cache::new(&config.semantic_cache, names, store, tokenizers, &metrics.meter).map_err(wrong)?;
+        let (config, meter) = (&config.semantic_cache, &metrics.meter);
+        let parts = cache::Parts { config, names, store, tokenizers, meter, disk_lock };
+        let cache = Cache::beside(parts).map_err(wrong)?;
         if let Some(why) = cache.without_meaning().filter(|_| cache.is_on() && !cache.wants_a_model()) {
             tracing::info!(why, "questions are matched by their words, and not by their meaning");
         }
@@ -345,7 +488,7 @@ impl BackgroundService for Kept {
 struct Spending(Arc<Books>);
 
 impl Spending {
-    fn new(config: &Config, metrics: &Metrics, limits: &Limits) -> anyhow::Result<Self> {
+    fn new(config: &Config, metrics: &Metrics, limits: &Limits, ledger_lock: Option<OwnedFd>) -> anyhow::Result<Self> {
         let books = Books::new(books::Parts {
             config: &config.cost,
             backends: config.backends.iter().map(Backend::for_costs).collect(),
@@ -353,6 +496,7 @@ impl Spending {
             store: limits.store.clone(),
             tokenizers: limits.tokenizers.clone(),
             meter: &metrics.meter,
+            ledger_lock,
         });
         Ok(Spending(books.map_err(|(key, words)| anyhow::anyhow!("cost.{key}: {words}"))?))
     }

@@ -185,7 +185,7 @@ mod tests {
             (told, last)
         };
         let router = Router::new().route("/", socket);
-        let (_, (told, last)) = tokio::join!(serve(server, router), listen);
+        let (_, (told, last)) = tokio::join!(serve(server, router, std::future::pending()), listen);
         assert_eq!(told, 1, "what was begun is said to its end");
         let last = last.unwrap();
         assert!(last.is_close() && last.to_string().contains("too slow"), "{last:?}");

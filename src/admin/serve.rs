@@ -16,6 +16,7 @@ use tokio::sync::Semaphore;
 use tokio_io_timeout::TimeoutStream;
 
 use super::Admin;
+use crate::upgrade::Turn;
 
 /// Connections at a time; more wait to be taken.
 const CONNECTIONS: usize = 256;
@@ -31,12 +32,14 @@ pub struct Service {
     pub admin: Arc<Admin>,
     /// Bound at the start, so that nobody takes the port before it is served; does not block.
     pub listener: std::net::TcpListener,
+    pub turn: Turn,
 }
 
 #[async_trait]
 impl BackgroundService for Service {
-    /// Never told to stop: it ends with the process.
+    /// Never told to stop: it ends with the process, or when another has taken over.
     async fn start(&self, _shutdown: ShutdownWatch) {
+        self.turn.begun().await;
         let taken = self.listener.try_clone().and_then(TcpListener::from_std);
         let listener = match taken {
             Ok(listener) => listener,
@@ -45,11 +48,17 @@ impl BackgroundService for Service {
         let router = super::router(self.admin.clone());
         let room = Arc::new(Semaphore::new(CONNECTIONS));
         while let Ok(place) = room.clone().acquire_owned().await {
-            let Ok((stream, _)) = listener.accept().await else {
+            let accepted = tokio::select! {
+                accepted = listener.accept() => accepted,
+                () = self.turn.passed() => return,
+            };
+            let Ok((stream, _)) = accepted else {
                 tokio::time::sleep(Duration::from_millis(100)).await;
                 continue;
             };
-            let connection = serve(bounded(stream), router.clone());
+            let turn = self.turn.clone();
+            let router = router.clone();
+            let connection = async move { serve(bounded(stream), router, turn.passed()).await };
             #[expect(clippy::disallowed_methods, reason = "a connection of this service, which ends with it")]
             tokio::spawn(async move {
                 connection.await;
@@ -69,13 +78,25 @@ fn bounded(stream: TcpStream) -> impl AsyncRead + AsyncWrite + Unpin + Send + 's
     Box::pin(stream)
 }
 
-pub(super) async fn serve(stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, router: Router) {
-    let served = http1::Builder::new()
+/// Until the client is gone, or what it asks is answered and it is to ask somebody else.
+pub(super) async fn serve(
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    router: Router,
+    passed: impl Future<Output = ()>,
+) {
+    let serving = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_TIME)
         .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router))
-        .with_upgrades()
-        .await;
+        .with_upgrades();
+    let mut serving = std::pin::pin!(serving);
+    let served = tokio::select! {
+        served = &mut serving => served,
+        () = passed => {
+            serving.as_mut().graceful_shutdown();
+            serving.await
+        }
+    };
     if let Err(problem) = served {
         tracing::debug!(%problem, "a connection to the admin port has ended");
     }
@@ -98,7 +119,7 @@ mod tests {
                 let mut answer = Vec::new();
                 let _ = client.read_to_end(&mut answer).await;
             };
-            tokio::join!(serve(server, Router::new()), talk);
+            tokio::join!(serve(server, Router::new(), std::future::pending()), talk);
             let took = begun.elapsed();
             assert!(took >= HEAD_TIME && took < HEAD_TIME * 2, "after {said:?} it was closed in {took:?}");
         }

@@ -1,5 +1,7 @@
 //! A reply or a refusal onto the wire.
 
+use std::time::Duration;
+
 use bytes::{Bytes, BytesMut};
 use futures::StreamExt;
 use http::header::{ALLOW, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderName, HeaderValue, TRANSFER_ENCODING};
@@ -13,16 +15,25 @@ use pingora::proxy::Session;
 use pingora::{Error, ErrorType};
 
 use super::{gone, until_gone};
+use crate::ending::Ending;
 use crate::proxy::Request;
 
 type Result<T, E = Box<Error>> = std::result::Result<T, E>;
 
+/// How long a connection that streams share takes to send what was written to one of them, on another worker that is busy.
+const SENT: Duration = Duration::from_millis(250);
 const SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
 pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// Writes an answer to its end, or until the client goes. An answer that breaks ends in a visible
 /// error and in `Err`, so that the connection is cut and never closed politely.
-pub async fn reply(session: &mut Session, route: Route, request: &mut Request, reply: Reply) -> Result<End> {
+pub async fn reply(
+    session: &mut Session,
+    route: Route,
+    request: &mut Request,
+    reply: Reply,
+    ending: &Ending,
+) -> Result<End> {
     let Reply { status, headers, body, timing, charge } = reply;
     let mut head = ResponseHeader::build_no_case(status, Some(headers.len() + 6))?;
     for (name, value) in &headers {
@@ -43,7 +54,10 @@ pub async fn reply(session: &mut Session, route: Route, request: &mut Request, r
             // A header has said it where it was known before: of an answer that is shared or kept.
             let wanted = request.asks_cost && !headers.contains_key(charge::HEADER) && is_event_stream(&headers);
             let bill = charge.filter(|_| wanted).map(Bill);
-            relay(session, route, request, events, bill).await
+            match relay(session, request, events, bill, ending).await? {
+                Ok(end) => Ok(end),
+                Err(broken) => cut(session, route, broken).await,
+            }
         }
     }
 }
@@ -96,18 +110,22 @@ fn server_timing(timing: &Timing) -> Option<HeaderValue> {
     if text.is_empty() { None } else { HeaderValue::from_maybe_shared(text.freeze()).ok() }
 }
 
+/// Writes events as they come, until they end or break.
 async fn relay(
     session: &mut Session,
-    route: Route,
     request: &mut Request,
     mut events: Events,
     mut bill: Option<Bill>,
-) -> Result<End> {
+    ending: &Ending,
+) -> Result<Result<End, Broken>> {
+    let mut over = std::pin::pin!(ending.over());
     loop {
         let next = tokio::select! {
             biased;
             next = events.next() => next,
             () = until_gone(session) => return Err(gone()),
+            // Between two pieces only: after half of one nothing could be said any more.
+            () = &mut over => return Ok(Err(Broken::Stopping)),
         };
         match next {
             Some(Ok(mut batch)) => {
@@ -118,11 +136,11 @@ async fn relay(
                 }
                 session.as_downstream_mut().write_response_body(bytes, false).await?;
             }
-            Some(Err(broken)) => return cut(session, route, broken).await,
+            Some(Err(broken)) => return Ok(Err(broken)),
             None => {
                 let rest = bill.map_or_else(Bytes::new, |bill| bill.comment());
                 session.as_downstream_mut().write_response_body(rest, true).await?;
-                return Ok(End::Complete);
+                return Ok(Ok(End::Complete));
             }
         }
     }
@@ -181,6 +199,10 @@ async fn cut(session: &mut Session, route: Route, broken: Broken) -> Result<End>
     if is_event_stream {
         let event = Bytes::from(broken_event(broken, route));
         session.as_downstream_mut().write_response_body(event, false).await?;
+        if session.req_header().version == Version::HTTP_2 {
+            // The stream is reset next, and what its connection has not sent by then is never sent.
+            tokio::time::sleep(SENT).await;
+        }
     }
     Error::e_explain(ErrorType::new(broken.code()), "the answer broke off").map_err(|error: Box<Error>| error.into_up())
 }

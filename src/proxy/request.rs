@@ -56,6 +56,8 @@ pub struct Request {
     /// What a passed request holds of the limits, and where it goes.
     pub permit: Option<Permit>,
     pub upstream: Option<Arc<Upstream>>,
+    /// The process that has taken this one's place answers it.
+    pub is_relayed: bool,
     _busy: Busy,
 }
 
@@ -90,6 +92,7 @@ impl Request {
             passed_bytes: 0,
             permit: None,
             upstream: None,
+            is_relayed: false,
             _busy: busy,
         }
     }

@@ -2,17 +2,18 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use outrigger_filters::cost::Books;
 use outrigger_filters::rate_limit::Limiter;
 
+use crate::ending::Ending;
+
 /// Whether requests are welcome.
 #[derive(Clone)]
 pub struct Readiness {
     pub listen: SocketAddr,
-    pub draining: Arc<AtomicBool>,
+    pub ending: Ending,
     pub limiter: Arc<Limiter>,
     pub books: Arc<Books>,
 }
@@ -20,7 +21,7 @@ pub struct Readiness {
 impl Readiness {
     /// What stands in the way, if anything.
     pub async fn obstacle(&self) -> Option<&'static str> {
-        if self.draining.load(Ordering::Acquire) {
+        if self.ending.has_begun() {
             return Some("draining");
         }
         if !self.limiter.is_settled() {

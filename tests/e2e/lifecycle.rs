@@ -8,7 +8,7 @@ use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep};
 
 use crate::support::{
-    CHAT, Client, Outrigger, Simulator, UNBROKEN, ask, chat, command, get, post, read, request, stream,
+    Answer, CHAT, Client, Outrigger, Simulator, UNBROKEN, ask, chat, command, get, post, read, request, stream,
 };
 
 #[tokio::test]
@@ -48,6 +48,76 @@ async fn the_time_to_drain_is_limited() {
     outrigger.process.signal(15);
     assert_eq!(outrigger.process.ended(Duration::from_secs(15)).await, Some(0));
     assert!(!read(response).await.complete, "what is cut is seen to be cut");
+}
+
+/// Asks for a stream of its own, and hands on its end once it has begun.
+async fn begun(address: std::net::SocketAddr, number: usize, tokens: usize) -> tokio::task::JoinHandle<Answer> {
+    let mut client = if number % 5 == 0 { Client::http2(address).await } else { Client::http1(address).await };
+    let mut body = stream(json!({ "gap_ms": 50, "tokens": tokens }));
+    body["messages"][0]["content"] = number.to_string().into();
+    let response = client.send(request(address, CHAT, &[], body.to_string())).await.unwrap();
+    assert_eq!(response.status(), 200);
+    tokio::spawn(async move {
+        let answer = read(response).await;
+        drop(client);
+        answer
+    })
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sigterm_under_five_hundred_streams_ends_each_whole_or_in_a_visible_error() {
+    let simulator = Simulator::start(&[]);
+    let settings = [("SERVER__DRAIN_SECS", "12"), ("BREAKER__ADMISSION__ADAPTIVE", "false")];
+    let mut outrigger = Outrigger::before(&simulator, &settings).await;
+    // Half of them fit the time, on any machine; the others never do.
+    let streams = (0..500).map(|number| begun(outrigger.address, number, if number % 2 == 0 { 20 } else { 100_000 }));
+    let streams = futures::future::join_all(streams).await;
+    // One that has not been answered at all by then.
+    let address = outrigger.address;
+    let waiting = tokio::spawn(async move { ask(address, chat(json!({ "ttft_ms": 120_000 }))).await });
+    outrigger.until_boarded(501).await;
+    outrigger.process.signal(15);
+    for (number, answer) in futures::future::join_all(streams).await.into_iter().enumerate() {
+        let answer = answer.unwrap();
+        let text = answer.text();
+        if number % 2 == 0 {
+            assert!(answer.complete && text.contains(".19 ") && text.contains("[DONE]"), "{number} fits: {text:.400}");
+        } else {
+            assert!(!answer.complete && !text.contains("[DONE]"), "{number} is cut, and seen to be");
+            assert!(text.contains("server_shutting_down"), "{number} is told why");
+        }
+    }
+    let refused = waiting.await.unwrap();
+    assert_eq!(refused.status, 503, "{}", refused.text());
+    assert_eq!(refused.json()["error"]["code"], "server_shutting_down");
+    assert_eq!(outrigger.process.ended(Duration::from_secs(30)).await, Some(0), "{}", outrigger.log());
+}
+
+#[tokio::test]
+async fn told_a_second_time_it_waits_no_longer() {
+    let simulator = Simulator::start(&[]);
+    let mut outrigger = Outrigger::before(&simulator, &[("SERVER__DRAIN_SECS", "600")]).await;
+    let streaming = begun(outrigger.address, 1, 100_000).await;
+    outrigger.process.signal(2);
+    outrigger.until_logged("draining").await;
+    outrigger.process.signal(2);
+    let answer = streaming.await.unwrap();
+    assert!(!answer.complete && answer.text().contains("server_shutting_down"), "{:.300}", answer.text());
+    assert_eq!(outrigger.process.ended(Duration::from_secs(30)).await, Some(0));
+}
+
+#[tokio::test]
+async fn a_request_on_an_idle_connection_is_answered_while_others_drain() {
+    let simulator = Simulator::start(&[]);
+    let outrigger = Outrigger::before(&simulator, &[]).await;
+    let mut idle = Client::http1(outrigger.address).await;
+    assert_eq!(idle.ask(outrigger.address, chat(json!({})).to_string()).await.status, 200);
+    let streaming = begun(outrigger.address, 1, 60).await;
+    outrigger.process.signal(15);
+    outrigger.until_logged("draining").await;
+    let answer = idle.ask(outrigger.address, chat(json!({})).to_string()).await;
+    assert_eq!((answer.status.as_u16(), answer.header("connection")), (200, "close"), "and told to come anew");
+    assert!(streaming.await.unwrap().complete);
 }
 
 #[tokio::test]

@@ -22,3 +22,4 @@ mod streams;
 mod support;
 mod telemetry;
 mod tls;
+mod upgrade;

@@ -141,9 +141,18 @@ impl Outrigger {
     }
 
     pub async fn start(settings: &[(&str, &str)]) -> Self {
-        let (address, admin) = (free_port(), free_port());
-        let log = std::env::temp_dir().join(format!("outrigger-e2e-{}-{}.log", std::process::id(), address.port()));
+        let outrigger = Self::spawn((free_port(), free_port()), &[], settings);
+        outrigger.until_ready().await;
+        outrigger
+    }
+
+    /// One more process, at these addresses: of clients and of the admin port.
+    pub fn spawn((address, admin): (SocketAddr, SocketAddr), arguments: &[&str], settings: &[(&str, &str)]) -> Self {
+        static LOGS: AtomicU16 = AtomicU16::new(0);
+        let number = LOGS.fetch_add(1, Ordering::Relaxed);
+        let log = std::env::temp_dir().join(format!("outrigger-e2e-{}-{number}.log", std::process::id()));
         let mut command = Command::new(binary("outrigger"));
+        command.args(arguments);
         command
             .env("OUTRIGGER__SERVER__LISTEN", address.to_string())
             .env("OUTRIGGER__SERVER__ADMIN", admin.to_string())
@@ -155,12 +164,19 @@ impl Outrigger {
         for (key, value) in settings {
             command.env(format!("OUTRIGGER__{key}"), value);
         }
-        let outrigger = Outrigger { process: Process { child: command.spawn().unwrap() }, address, admin, log };
-        outrigger.until_ready().await;
-        outrigger
+        Outrigger { process: Process { child: command.spawn().unwrap() }, address, admin, log }
     }
 
-    async fn until_ready(&self) {
+    /// Waits until it has said so.
+    pub async fn until_logged(&self, words: &str) {
+        let until = Instant::now() + Duration::from_secs(60);
+        while !self.log().contains(words) {
+            assert!(Instant::now() < until, "it never said {words:?}: {}", self.log());
+            sleep(Duration::from_millis(5)).await;
+        }
+    }
+
+    pub async fn until_ready(&self) {
         let until = Instant::now() + Duration::from_secs(60);
         loop {
             if TcpStream::connect(self.admin).await.is_ok() && get(self.admin, "/readyz").await.status == StatusCode::OK
