@@ -38,7 +38,7 @@ use crate::proxy::{Active, Proxy};
 use crate::telemetry::spans::Server as Spoken;
 use crate::telemetry::{self, Clerk, Desk, Metrics, Otlp, ServerMetrics, Telling, start_logging};
 use drain::{Drain, LastWords};
-pub use readiness::Readiness;
+pub use readiness::{Readiness, reachable};
 
 /// After the time to drain: the ledger, what others hold for us, and the last words to a collector that may be slow.
 const LAST_SECS: u64 = 10;
