@@ -16,7 +16,7 @@ fn file(text: &str) -> std::path::PathBuf {
 
 #[test]
 fn check_takes_the_examples() {
-    for name in ["config/outrigger.toml", "config/local.toml"] {
+    for name in ["config/outrigger.toml", "config/local.toml", "docker/settings.toml"] {
         let path = format!("{}/{name}", env!("CARGO_MANIFEST_DIR"));
         let (code, out, error) = command(&["check", "--config", &path], &[]);
         assert_eq!((code, out.as_str(), error.as_str()), (0, "The settings are good.\n", ""), "{name}");
