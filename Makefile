@@ -10,13 +10,15 @@ BACKEND ?=
 PROFILE ?= dev
 BIN = target/$(if $(filter dev,$(PROFILE)),debug,$(PROFILE))
 
-.PHONY: help run sim build test test-rust test-sdk test-llmock test-prices test-llama test-board lint contract bench model eval-cache calibrate-cache setup setup-test test-build
+.PHONY: help run sim build test test-rust test-sdk test-llmock test-prices test-llama test-board test-docker test-image image lint contract bench model eval-cache calibrate-cache setup setup-test test-build
 
 help:
 	@echo "make run                          Outrigger in front of the simulator, on 127.0.0.1:8080"
 	@echo "make run BACKEND=http://host:8000 Outrigger in front of your model server"
 	@echo "make test                         every test"
 	@echo "make sim                          the simulated model server alone, on 127.0.0.1:8000"
+	@echo "make image                        the container's image, outrigger:latest, with Docker or Podman"
+	@echo "make test-image                   the image built and run, alone and by Docker Compose (root, Debian)"
 	@echo "make contract                     the openai SDK's own tests through Outrigger"
 	@echo "make bench                        the figures of the README, made again"
 	@echo "make model                        the embedding model, into models/minilm"
@@ -45,7 +47,7 @@ sim: setup
 build: setup
 	$(CARGO) build --release --workspace --bins --example bare_pingora --example collector
 
-test: setup-test lint test-rust test-board test-sdk test-llmock test-prices test-llama
+test: setup-test lint test-docker test-rust test-board test-sdk test-llmock test-prices test-llama
 
 lint: setup
 	$(CARGO) fmt --all --check
@@ -61,6 +63,19 @@ test-rust: test-build
 
 test-board: test-build
 	tests/board/check
+
+# What stands in docker/, run by nobody.
+test-docker: setup-test
+	tests/image/run.sh files
+
+# Not part of `make test`: it makes a Debian first, which takes a minute or two.
+test-image: test-build
+	@scripts/setup image
+	$(CARGO) build --locked --workspace --example collector
+	tests/image/run.sh image
+
+image:
+	$(if $(shell command -v docker),docker,podman) build -f docker/Dockerfile -t outrigger:latest $(if $(shell command -v docker),,--format docker) .
 
 test-sdk: test-build
 	tests/sdk/run.sh

@@ -8,6 +8,7 @@ mod ending;
 mod events;
 mod form;
 mod guard;
+mod health;
 mod http_client;
 mod identity;
 mod insight;
@@ -52,6 +53,8 @@ struct Arguments {
 enum Command {
     /// Reads the settings, says what is wrong with them by file, line and key, and serves nothing
     Check,
+    /// Asks the admin port of the settings whether requests are welcome: exit 0 if they are, 1 if not. For health checks
+    Health(health::Question),
     /// Reads a tenant's key from standard input and prints its digest, for [tenants.names]
     Tenant,
     /// Makes the table that stands before an embedding model, for semantic_cache.gate_path: takes every core for a minute
@@ -81,6 +84,7 @@ fn main() -> ExitCode {
         Some(Command::Distil { folder, runtime }) => return distil(folder, runtime.as_deref()),
         Some(Command::Prices { command }) => return said(prices::run(command)),
         Some(Command::Ledger { command }) if !command.needs_settings() => return said(command.run(None)),
+        Some(Command::Health(question)) if !question.needs_settings() => return said(question.ask(None)),
         _ => {}
     }
     let config = match config::load(arguments.config.as_deref(), &config::environment()) {
@@ -90,8 +94,10 @@ fn main() -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    if let Some(Command::Ledger { command }) = &arguments.command {
-        return said(command.run(Some(&config)));
+    match &arguments.command {
+        Some(Command::Ledger { command }) => return said(command.run(Some(&config))),
+        Some(Command::Health(question)) => return said(question.ask(Some(&config))),
+        _ => {}
     }
     if matches!(arguments.command, Some(Command::Check)) {
         for words in config.rate_limit.pointless() {

@@ -47,7 +47,7 @@ use crate::telemetry::spans::Server as Spoken;
 use crate::telemetry::{self, Clerk, Desk, Metrics, Otlp, ServerMetrics, Telling, start_logging};
 use crate::upgrade::{self, Gated, Given, Incumbent, Knowing, Predecessor, Served, Sockets, Succession, Turn};
 use drain::{Drain, LastWords};
-pub use readiness::Readiness;
+pub use readiness::{Readiness, reachable};
 use signals::Signals;
 
 /// After the time to drain: the ledger, what others hold for us, and the last words to a collector that may be slow.

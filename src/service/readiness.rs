@@ -38,7 +38,8 @@ impl Readiness {
     }
 }
 
-fn reachable(address: SocketAddr) -> SocketAddr {
+/// Where what listens there can be asked on this machine.
+pub fn reachable(address: SocketAddr) -> SocketAddr {
     let ip = match address.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
         IpAddr::V6(ip) if ip.is_unspecified() => IpAddr::V6(Ipv6Addr::LOCALHOST),
