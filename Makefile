@@ -10,7 +10,7 @@ BACKEND ?=
 PROFILE ?= dev
 BIN = target/$(if $(filter dev,$(PROFILE)),debug,$(PROFILE))
 
-.PHONY: help run sim build test test-rust test-sdk test-llmock test-prices test-llama test-board test-docker test-image image lint contract bench model eval-cache calibrate-cache setup setup-test test-build
+.PHONY: help run sim build test test-rust test-sdk test-llmock test-prices test-llama test-board test-k8s test-docker test-image image lint contract bench model eval-cache calibrate-cache setup setup-test test-build
 
 help:
 	@echo "make run                          Outrigger in front of the simulator, on 127.0.0.1:8080"
@@ -47,7 +47,7 @@ sim: setup
 build: setup
 	$(CARGO) build --release --workspace --bins --example bare_pingora --example collector
 
-test: setup-test lint test-docker test-rust test-board test-sdk test-llmock test-prices test-llama
+test: setup-test lint test-docker test-rust test-board test-k8s test-sdk test-llmock test-prices test-llama
 
 lint: setup
 	$(CARGO) fmt --all --check
@@ -76,6 +76,9 @@ test-image: test-build
 
 image:
 	$(if $(shell command -v docker),docker,podman) build -f docker/Dockerfile -t outrigger:latest $(if $(shell command -v docker),,--format docker) .
+
+test-k8s: test-build
+	tests/k8s/run.sh
 
 test-sdk: test-build
 	tests/sdk/run.sh

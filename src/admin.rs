@@ -28,6 +28,7 @@ use crate::config::Health;
 use crate::events::Events;
 use crate::insight::Insight;
 use crate::machine::Machine;
+use crate::scaling::Scales;
 use crate::service::{Limits, Readiness};
 use crate::telemetry::Metrics;
 pub use serve::Service;
@@ -42,6 +43,7 @@ pub struct Admin {
     pub fleet: Arc<Fleet>,
     pub events: Arc<Events>,
     pub insight: Arc<Insight>,
+    pub scales: Arc<Scales>,
     pub machine: Arc<Machine>,
     pub health: Health,
     /// Names that this port is asked by.
@@ -81,6 +83,7 @@ fn router(admin: Arc<Admin>) -> Router {
         .route("/api/performance/report", get(performance::report))
         .route("/api/performance/slow", get(performance::slow))
         .route("/api/alerts", get(performance::alerts))
+        .route("/api/scaling", get(async |State(admin): Here| json_answer(StatusCode::OK, &admin.scales.report())))
         .route("/api/events", get(events::events))
         .fallback(nothing)
         .method_not_allowed_fallback(nothing)
@@ -92,7 +95,7 @@ fn router(admin: Arc<Admin>) -> Router {
 const NOTHING_HERE: &str = "Nothing is here; try /livez, /readyz, /healthz, /metrics, /api/backends, \
     /api/backends/{name}, /api/limits, /api/limits/{tenant}, /api/cache/stats, /api/cache/entries/{key}, /api/costs, \
     /api/costs/today, /api/budgets, /api/recommendations, /api/performance/metrics, /api/performance/report, \
-    /api/performance/slow, /api/alerts or /api/events.";
+    /api/performance/slow, /api/alerts, /api/scaling or /api/events.";
 const ONLY_GET: &str =
     "Only GET is answered here, but for POST /api/cache/purge and POST /api/backends/{name}/{order}.";
 

@@ -49,6 +49,15 @@ impl Backends {
         &self.fleet
     }
 
+    /// The model servers that may be asked: those that the active checks and the operator let be, a name with several
+    /// addresses as so many.
+    pub async fn replicas(&self) -> u32 {
+        let welcome = self.fleet.members.iter().filter(|member| member.is_welcome());
+        let upstreams = welcome.filter_map(|member| self.upstreams.get(member.index));
+        let addresses = futures::future::join_all(upstreams.map(|upstream| upstream.addresses())).await;
+        u32::try_from(addresses.into_iter().sum::<usize>()).unwrap_or(u32::MAX)
+    }
+
     /// The backend of the routes that carry no model name; none where none may be asked.
     pub fn for_passed(&self) -> Option<&Arc<Upstream>> {
         self.upstreams.get(self.fleet.for_passed()?)

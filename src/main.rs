@@ -18,6 +18,7 @@ mod memory;
 mod prices;
 mod proxy;
 mod routes;
+mod scaling;
 mod service;
 mod telemetry;
 mod upgrade;

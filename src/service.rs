@@ -43,6 +43,7 @@ use crate::guard::{Connections, Guard};
 use crate::insight::{self, Insight, Watching};
 use crate::machine::Machine;
 use crate::proxy::{Active, Proxy};
+use crate::scaling::{Looking, Scales};
 use crate::telemetry::spans::Server as Spoken;
 use crate::telemetry::{self, Clerk, Desk, Metrics, Otlp, ServerMetrics, Telling, start_logging};
 use crate::upgrade::{self, Gated, Given, Incumbent, Knowing, Predecessor, Served, Sockets, Succession, Turn};
@@ -88,6 +89,7 @@ pub fn run(mut config: Config, upgrade: bool) -> anyhow::Result<()> {
     let names: Vec<_> = config.backends.iter().map(|backend| backend.name.clone()).collect();
     let insight = Arc::new(Insight::new(&config.latency, &config.alerts, &names, sources)?);
     insight.observe(&metrics.meter);
+    let scales = Scales::new(backends.clone(), limits.store.clone(), events.clone(), &metrics.meter);
     let desk = telling(&config, &metrics, otlp.as_ref(), insight.clone())?;
     let knowing = Knowing {
         limiter: limits.limiter.clone(),
@@ -160,6 +162,7 @@ pub fn run(mut config: Config, upgrade: bool) -> anyhow::Result<()> {
         fleet: backends.fleet().clone(),
         events: events.clone(),
         insight: insight.clone(),
+        scales: scales.clone(),
         machine,
         health: config.health,
         hosts: config.server.admin_hosts.clone(),
@@ -174,6 +177,7 @@ pub fn run(mut config: Config, upgrade: bool) -> anyhow::Result<()> {
     let kept = cache.0.clone();
     server.add_service(background_service("semantic cache", cache));
     server.add_service(background_service("insight", Watching(insight.clone())));
+    server.add_service(background_service("scaling", Looking(scales)));
     let spent = books.0.clone();
     server.add_service(background_service("costs", books));
     let time = Duration::from_secs(config.server.drain_secs);

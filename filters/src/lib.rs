@@ -20,6 +20,7 @@ pub mod money;
 pub mod rate_limit;
 pub mod refusal;
 pub mod reply;
+pub mod scaling;
 pub mod semantic_cache;
 pub mod sse;
 pub mod store;

@@ -17,6 +17,7 @@ mod lifecycle;
 mod limit_faults;
 mod limits;
 mod redis;
+mod scaling;
 mod seeing;
 mod streams;
 mod support;

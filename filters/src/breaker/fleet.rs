@@ -154,10 +154,8 @@ impl Fleet {
     /// Requests that wait for a backend, or for any: here, and in its engine.
     pub fn waiting(&self, backend: Option<&str>) -> u64 {
         let meant = |name: &str| backend.is_none_or(|backend| backend == name);
-        let here = self.members.iter().filter(|member| meant(member.name())).map(|member| {
-            let queued = member.admission.report().queued;
-            (queued.low + queued.normal + queued.high) as u64
-        });
+        let here = self.members.iter().filter(|member| meant(member.name()));
+        let here = here.map(|member| member.admission.report().queued.sum());
         let there = self.engines().filter(|(name, _)| meant(name)).map(|(_, engine)| engine.waiting);
         here.sum::<u64>() + there.sum::<u64>()
     }

@@ -128,16 +128,20 @@ fn each(seen: &Weak<Fleet>, mut tell: impl FnMut(&Member, KeyValue)) {
 type OfMember = fn(&Member) -> u64;
 
 fn of_backends(fleet: &Arc<Fleet>, meter: &Meter) {
-    let gauges: [(&'static str, &'static str, OfMember); 4] = [
+    let gauges: [(&'static str, &'static str, OfMember); 5] = [
         ("outrigger_backend_in_flight", "Requests that a backend is at.", |member| {
             member.in_flight.load(Ordering::Relaxed)
         }),
         ("outrigger_backend_limit", "Requests, or tokens, that a backend is given at once.", |member| {
             member.admission.report().limit
         }),
+        (
+            "outrigger_backend_tokens_in_flight",
+            "Tokens of prompts and expected answers that a backend is at.",
+            |member| member.admission.report().tokens,
+        ),
         ("outrigger_backend_queued", "Requests that wait for a backend.", |member| {
-            let queued = member.admission.report().queued;
-            (queued.low + queued.normal + queued.high) as u64
+            member.admission.report().queued.sum()
         }),
         ("outrigger_backend_healthy", "1 where the active checks find a backend well, or it has none.", |member| {
             u64::from(member.is_healthy())
@@ -150,6 +154,18 @@ fn of_backends(fleet: &Arc<Fleet>, meter: &Meter) {
         };
         meter.u64_observable_gauge(name).with_description(description).with_callback(observe).build();
     }
+    let seen = Arc::downgrade(fleet);
+    meter
+        .u64_observable_gauge("outrigger_backend_capacity_tokens")
+        .with_description("Tokens that a backend has room for; not there where nobody knows.")
+        .with_callback(move |observer| {
+            each(&seen, |member, backend| {
+                if let Some(capacity) = member.admission.report().capacity_tokens {
+                    observer.observe(capacity, &[backend]);
+                }
+            });
+        })
+        .build();
     let seen = Arc::downgrade(fleet);
     meter
         .u64_observable_counter("outrigger_backend_calls")

@@ -93,6 +93,12 @@ pub struct Queued {
     pub high: usize,
 }
 
+impl Queued {
+    pub const fn sum(&self) -> u64 {
+        (self.low + self.normal + self.high) as u64
+    }
+}
+
 #[derive(Clone, Debug, Serialize)]
 pub struct Report {
     /// What `limit`, `used` and `running` count.
@@ -108,6 +114,8 @@ pub struct Report {
     pub tokens: u64,
     pub capacity_tokens: Option<u64>,
     pub queued: Queued,
+    /// Requests that had to wait, since the start, whatever became of them.
+    pub waited: u64,
     /// How long a usual request would wait if it came now.
     pub expected_wait_ms: u64,
     /// Of the last window; 1 is no congestion.
@@ -128,6 +136,7 @@ impl Report {
             tokens: load.tokens,
             capacity_tokens: room.capacity,
             queued: Queued { low, normal, high },
+            waited: room.waited,
             expected_wait_ms: u64::try_from(expected_wait.as_millis()).unwrap_or(u64::MAX),
             gradient: room.limit.gradient,
             shed: room.sheds,

@@ -95,6 +95,8 @@ pub struct Room {
     last_id: u64,
     pace: Pace,
     usual_tokens: f64,
+    /// Requests that had to wait, since the start.
+    pub waited: u64,
     pub sheds: Sheds,
 }
 
@@ -114,6 +116,7 @@ impl Room {
             last_id: 0,
             pace: Pace::new(now),
             usual_tokens: 0.0,
+            waited: 0,
             sheds: Sheds::default(),
             config,
         }
@@ -245,6 +248,7 @@ impl Room {
             gone.extend(self.evict(lower, now));
         }
         self.last_id += 1;
+        self.waited += 1;
         self.queue.push(priority, Waiter { id: self.last_id, units, deadline: until, answer });
         self.mark(now);
         self.evict_the_late(priority, now, &mut gone);
