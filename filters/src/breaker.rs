@@ -22,6 +22,7 @@ mod lane;
 mod member;
 mod meters;
 mod pool;
+mod pressure;
 mod report;
 mod verdict;
 mod watching;
@@ -39,6 +40,7 @@ pub use background::Reach;
 pub use config::{Backend, Config};
 pub use fleet::Fleet;
 pub use member::{Member, Override};
+pub use pressure::Pressure;
 use wishes::Wishes;
 
 pub struct Breaker(Arc<Fleet>);

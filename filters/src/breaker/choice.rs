@@ -96,7 +96,11 @@ impl Seeker<'_> {
         if let Some(found) = self.room_now(pool, usable) {
             return Ok(Some(found));
         }
-        let wait = |place: &usize| pool.seats[*place].lane.member.admission.expected_wait();
+        let now = Instant::now();
+        let wait = |place: &usize| {
+            let member = &pool.seats[*place].lane.member;
+            (member.is_spared(now), member.admission.expected_wait())
+        };
         let Some(place) = usable.iter().copied().min_by_key(wait) else { return Ok(None) };
         let admission = &pool.seats[place].lane.member.admission;
         match admission.enter(self.units(), self.wishes.priority, self.until).await {
@@ -106,8 +110,18 @@ impl Seeker<'_> {
         }
     }
 
-    /// Room at one of these, if there is any.
+    /// Room at one of these, if there is any: at those that are to be spared only where no other has any.
     fn room_now(&self, pool: &Pool, usable: &[usize]) -> Option<(usize, Slot)> {
+        let now = Instant::now();
+        let spared = |place: &usize| pool.seats[*place].lane.member.is_spared(now);
+        if !usable.iter().any(spared) {
+            return self.room_among(pool, usable);
+        }
+        let (spared, calm): (Vec<_>, Vec<_>) = usable.iter().partition(|place| spared(place));
+        self.room_among(pool, &calm).or_else(|| self.room_among(pool, &spared))
+    }
+
+    fn room_among(&self, pool: &Pool, usable: &[usize]) -> Option<(usize, Slot)> {
         let mut left = Cow::Borrowed(usable);
         let known = OnceCell::new();
         let key = |affinity: &Affinity| *known.get_or_init(|| affinity.key(&Blocks::of(self.ask)));

@@ -128,7 +128,7 @@ fn each(seen: &Weak<Fleet>, mut tell: impl FnMut(&Member, KeyValue)) {
 type OfMember = fn(&Member) -> u64;
 
 fn of_backends(fleet: &Arc<Fleet>, meter: &Meter) {
-    let gauges: [(&'static str, &'static str, OfMember); 4] = [
+    let gauges: [(&'static str, &'static str, OfMember); 5] = [
         ("outrigger_backend_in_flight", "Requests that a backend is at.", |member| {
             member.in_flight.load(Ordering::Relaxed)
         }),
@@ -141,6 +141,9 @@ fn of_backends(fleet: &Arc<Fleet>, meter: &Meter) {
         }),
         ("outrigger_backend_healthy", "1 where the active checks find a backend well, or it has none.", |member| {
             u64::from(member.is_healthy())
+        }),
+        ("outrigger_backend_pressure", "What presses on a backend: 0 nothing, 1 avoid, 2 shed.", |member| {
+            member.pressure() as u64
         }),
     ];
     for (name, description, of) in gauges {
