@@ -6,6 +6,7 @@ mod config;
 mod downstream;
 mod events;
 mod form;
+mod gpu;
 mod guard;
 mod http_client;
 mod identity;
