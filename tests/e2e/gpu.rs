@@ -25,9 +25,17 @@ async fn series(outrigger: &Outrigger, name: &str, label: &str) -> Option<f64> {
     line.rsplit(' ').next()?.parse().ok()
 }
 
-/// The events of a kind that were told so far.
-fn heard(outrigger: &Outrigger, message: &str) -> usize {
-    outrigger.log().lines().filter(|line| line.contains(message)).count()
+/// How often the log has said so, once it has: it is written behind what happens.
+async fn heard(outrigger: &Outrigger, message: &str) -> usize {
+    let until = Instant::now() + Duration::from_secs(10);
+    loop {
+        let times = outrigger.log().lines().filter(|line| line.contains(message)).count();
+        if times > 0 {
+            return times;
+        }
+        assert!(Instant::now() < until, "the log never says: {message}");
+        sleep(Duration::from_millis(20)).await;
+    }
 }
 
 #[tokio::test]
@@ -43,7 +51,7 @@ async fn where_there_is_no_gpu_it_is_off_and_that_is_said_once() {
     assert_eq!((&health["parts"]["gpu"]["status"], &health["status"]), (&json!("off"), &json!("ok")), "{health:#}");
     assert_eq!(outrigger.metric("DCGM_").await, None, "no card, no line");
     sleep(Duration::from_millis(2500)).await;
-    assert_eq!(heard(&outrigger, "no GPU is read"), 1, "it was looked for again, and nothing more was said");
+    assert_eq!(heard(&outrigger, "no GPU is read").await, 1, "it was looked for again, and nothing more was said");
     let quiet = Outrigger::before(&simulator, &[("GPU__MODE", "off")]).await;
     assert_eq!(status(&quiet).await["reason"], "gpu.mode is off");
     let asked = Outrigger::before(&simulator, &[("GPU__MODE", "nvidia"), settings[2]]).await;
@@ -144,7 +152,10 @@ async fn what_a_card_does_not_support_is_absent_and_what_fails_is_said() {
     assert_eq!(told["devices"][0]["temperature_c"], 31.0);
     library.says(&["driver 550.1\ncount 1\n0.uuid GPU-old\n0.temp 32\n"]);
     until_status(&outrigger, "ok").await;
-    assert_eq!((heard(&outrigger, "cannot be read as they should"), heard(&outrigger, "are read again")), (1, 1));
+    assert_eq!(
+        (heard(&outrigger, "cannot be read as they should").await, heard(&outrigger, "are read again").await),
+        (1, 1)
+    );
 }
 
 #[tokio::test]
@@ -168,10 +179,10 @@ async fn a_driver_that_comes_late_is_found_and_one_that_fails_is_said_once_and_r
     assert!(told["reason"].as_str().unwrap().contains("fell off the bus"), "{told:#}");
     assert_eq!((outrigger.metric("DCGM_FI").await, &told["devices"]), (None, &json!([])), "nothing old is told as new");
     sleep(Duration::from_millis(2200)).await;
-    assert_eq!(heard(&outrigger, "cannot be read as they should"), 1, "it is said once");
+    assert_eq!(heard(&outrigger, "cannot be read as they should").await, 1, "it is said once");
     library.says(&[Library::CARD0]);
     until_status(&outrigger, "ok").await;
-    assert_eq!(heard(&outrigger, "are read again"), 1);
+    assert_eq!(heard(&outrigger, "are read again").await, 1);
     // The driver is taken away under us.
     library.says(&["init 9\n", Library::CARD0, "0.lost !1\n"]);
     assert!(until_status(&outrigger, "degraded").await["reason"].as_str().unwrap().contains("nvidia"));
@@ -235,7 +246,7 @@ async fn a_driver_that_hangs_delays_no_request_and_no_page_and_is_said_with_its_
     assert_eq!(series(&outrigger, "DCGM_FI_DEV_GPU_UTIL", "card0").await, Some(5.0), "AMD's are read on");
     library.says(&[Library::CARD0]);
     until_status(&outrigger, "ok").await;
-    let said = (heard(&outrigger, "cannot be read as they should"), heard(&outrigger, "are read again"));
+    let said = (heard(&outrigger, "cannot be read as they should").await, heard(&outrigger, "are read again").await);
     assert_eq!(said, (1, 1), "{}", outrigger.log());
 }
 
