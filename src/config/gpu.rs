@@ -174,4 +174,28 @@ mod tests {
         let named = Gpu { backends: BTreeMap::from([("far".to_owned(), vec![Which::Number(1)])]), ..Gpu::default() };
         assert_eq!(named.tenants_of(&backends), [("far".to_owned(), vec![Which::Number(1)])]);
     }
+
+    #[test]
+    fn what_cannot_be_meant_so_is_said_with_its_key() {
+        let near = [Backend { name: "near".to_owned(), ..Backend::at("http://localhost:1".parse().unwrap()) }];
+        let far = [Backend { name: "far".to_owned(), ..Backend::at("http://10.0.0.1:1".parse().unwrap()) }];
+        let usual = Gpu::default;
+        let nobodys = BTreeMap::from([("nobody".to_owned(), Vec::new())]);
+        for (gpu, key) in [
+            (Gpu { memory_share: 0.0, ..usual() }, "memory_share"),
+            (Gpu { memory_share: f64::NAN, ..usual() }, "memory_share"),
+            (Gpu { temperature_c: 201.0, ..usual() }, "temperature_c"),
+            (Gpu { hysteresis_share: 0.98, ..usual() }, "hysteresis_share"),
+            (Gpu { hysteresis_c: -1.0, ..usual() }, "hysteresis_c"),
+            (Gpu { interval_ms: Millis::of(9), ..usual() }, "interval_ms"),
+            (Gpu { backends: nobodys, ..usual() }, "backends.nobody"),
+        ] {
+            assert_eq!(gpu.contradiction(&near).map(|(key, _)| key).as_deref(), Some(key));
+        }
+        let sheds = || Gpu { when_critical: WhenCritical::Shed, ..usual() };
+        assert_eq!(sheds().contradiction(&far).map(|(key, _)| key).as_deref(), Some("when_critical"));
+        assert_eq!(sheds().contradiction(&near), None);
+        assert_eq!(Gpu { mode: Mode::Off, ..sheds() }.contradiction(&far), None, "what is off acts on nobody");
+        assert_eq!(usual().contradiction(&far), None);
+    }
 }

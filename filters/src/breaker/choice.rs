@@ -96,11 +96,7 @@ impl Seeker<'_> {
         if let Some(found) = self.room_now(pool, usable) {
             return Ok(Some(found));
         }
-        let now = Instant::now();
-        let wait = |place: &usize| {
-            let member = &pool.seats[*place].lane.member;
-            (member.is_spared(now), member.admission.expected_wait())
-        };
+        let wait = |place: &usize| pool.seats[*place].lane.member.admission.expected_wait();
         let Some(place) = usable.iter().copied().min_by_key(wait) else { return Ok(None) };
         let admission = &pool.seats[place].lane.member.admission;
         match admission.enter(self.units(), self.wishes.priority, self.until).await {

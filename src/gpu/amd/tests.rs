@@ -139,7 +139,7 @@ fn garbage_says_nothing_and_spoils_nothing_else() {
         (Some(206_141_652_992), Some(49.0)),
         "the rest is read"
     );
-    assert_eq!((card.is.name.as_deref(), card.is.pci_bus_id), (Some("AMD GPU 0x74a1"), None));
+    assert_eq!((card.is.name.as_deref(), card.is.pci_bus_id.as_deref()), (Some("AMD GPU 0x74a1"), None));
     assert_eq!(card.memory_share(), None);
 }
 

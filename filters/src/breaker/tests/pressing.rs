@@ -29,14 +29,15 @@ async fn one_that_is_to_be_avoided_is_asked_only_where_no_other_has_room() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_waits_waits_at_one_that_is_not_to_be_avoided() {
-    let slow = Script::late(Duration::from_secs(1), "{}");
+async fn who_waits_waits_where_it_is_soonest() {
+    let slow = Script::late(Duration::from_millis(300), "{}");
     let room = json!({ "admission": { "adaptive": false, "initial_limit": 1, "max_limit": 1, "min_limit": 1 } });
     let house = house(room, &[std::slice::from_ref(&slow), std::slice::from_ref(&slow)]);
     pressed(&house, "a", Pressure::Avoid);
     let all = futures::future::join_all((0..4).map(|_| house.ask())).await;
-    assert!(all.iter().all(Result::is_ok));
-    assert_eq!(house.calls(), [1, 3]);
+    assert!(all.iter().all(Result::is_ok), "nobody is refused where one that is to be avoided can answer");
+    assert_eq!(house.calls().iter().sum::<usize>(), 4);
+    assert!(house.calls()[0] >= 1, "{:?}", house.calls());
 }
 
 #[tokio::test(start_paused = true)]
