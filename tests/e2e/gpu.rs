@@ -13,9 +13,8 @@ use stage::{Library, Tree, status, until_status};
 
 const QUICK: (&str, &str) = ("GPU__INTERVAL_MS", "20");
 
-fn hidden() -> (&'static str, &'static str) {
-    ("GPU__SYSFS_PATH", "/nowhere")
-}
+/// Of AMD's there are none.
+const HIDDEN: (&str, &str) = ("GPU__SYSFS_PATH", "/nowhere");
 
 /// The value of a series: of one line that begins so and has this label.
 async fn series(outrigger: &Outrigger, name: &str, label: &str) -> Option<f64> {
@@ -41,7 +40,7 @@ async fn heard(outrigger: &Outrigger, message: &str) -> usize {
 #[tokio::test]
 async fn where_there_is_no_gpu_it_is_off_and_that_is_said_once() {
     let simulator = Simulator::start(&[]);
-    let settings = [QUICK, hidden(), ("GPU__NVML_PATH", "/nowhere/libnvidia-ml.so.1"), ("GPU__RETRY_SECS", "1")];
+    let settings = [QUICK, HIDDEN, ("GPU__NVML_PATH", "/nowhere/libnvidia-ml.so.1"), ("GPU__RETRY_SECS", "1")];
     let outrigger = Outrigger::before(&simulator, &settings).await;
     let told = until_status(&outrigger, "off").await;
     let reason = told["reason"].as_str().unwrap();
@@ -66,7 +65,7 @@ async fn what_nvidias_cards_say_is_told_under_dcgms_names_and_in_its_units() {
     let library = Library::new();
     library.says(&[Library::CARD0, Library::PARTED]);
     let path = library.path();
-    let outrigger = Outrigger::before(&simulator, &[QUICK, hidden(), ("GPU__NVML_PATH", &path)]).await;
+    let outrigger = Outrigger::before(&simulator, &[QUICK, HIDDEN, ("GPU__NVML_PATH", &path)]).await;
     let told = until_status(&outrigger, "ok").await;
     let card = &told["devices"][0];
     let expected = json!({
@@ -138,7 +137,7 @@ async fn what_a_card_does_not_support_is_absent_and_what_fails_is_said() {
     let library = Library::new();
     library.says(&["driver 550.1\ncount 1\n0.uuid GPU-old\n0.temp 30\n"]);
     let path = library.path();
-    let settings = [QUICK, hidden(), ("GPU__NVML_PATH", path.as_str()), ("GPU__RETRY_SECS", "1")];
+    let settings = [QUICK, HIDDEN, ("GPU__NVML_PATH", path.as_str()), ("GPU__RETRY_SECS", "1")];
     let outrigger = Outrigger::before(&simulator, &settings).await;
     let told = until_status(&outrigger, "ok").await;
     let keys: Vec<_> = told["devices"][0].as_object().unwrap().keys().map(String::as_str).collect();
@@ -163,7 +162,7 @@ async fn a_driver_that_comes_late_is_found_and_one_that_fails_is_said_once_and_r
     let simulator = Simulator::start(&[]);
     let library = Library::absent();
     let path = library.path();
-    let settings = [QUICK, hidden(), ("GPU__NVML_PATH", path.as_str()), ("GPU__RETRY_SECS", "1")];
+    let settings = [QUICK, HIDDEN, ("GPU__NVML_PATH", path.as_str()), ("GPU__RETRY_SECS", "1")];
     let outrigger = Outrigger::before(&simulator, &settings).await;
     until_status(&outrigger, "off").await;
     library.says(&["init 9\n", Library::CARD0]);
@@ -195,7 +194,7 @@ async fn one_lost_card_of_two_is_said_and_the_other_is_read_on() {
     let library = Library::new();
     library.says(&[Library::CARD0, Library::PARTED, "1.lost !15\n"]);
     let path = library.path();
-    let settings = [QUICK, hidden(), ("GPU__NVML_PATH", path.as_str()), ("GPU__RETRY_SECS", "1")];
+    let settings = [QUICK, HIDDEN, ("GPU__NVML_PATH", path.as_str()), ("GPU__RETRY_SECS", "1")];
     let outrigger = Outrigger::before(&simulator, &settings).await;
     let told = until_status(&outrigger, "degraded").await;
     assert!(told["reason"].as_str().unwrap().starts_with("nvidia1: device fell off the bus"), "{told:#}");
@@ -256,7 +255,7 @@ async fn errors_that_the_driver_reports_are_counted_and_told_as_events() {
     let library = Library::new();
     library.says(&[Library::CARD0]);
     let path = library.path();
-    let outrigger = Outrigger::before(&simulator, &[QUICK, hidden(), ("GPU__NVML_PATH", &path)]).await;
+    let outrigger = Outrigger::before(&simulator, &[QUICK, HIDDEN, ("GPU__NVML_PATH", &path)]).await;
     until_status(&outrigger, "ok").await;
     library.says(&[&Library::CARD0.replace("0.xids 0", "0.xids 3\n0.xid 79")]);
     outrigger.until_metric("outrigger_gpu_xid_errors_total", 3.0).await;
@@ -284,7 +283,7 @@ async fn while_a_card_is_critical_its_backend_is_spared_or_refuses_if_that_is_wa
     let settings = |wanted: &'static str| {
         vec![
             QUICK,
-            hidden(),
+            HIDDEN,
             ("GPU__NVML_PATH", path.as_str()),
             ("GPU__WHEN_CRITICAL", wanted),
             ("GPU__HOLD_SECS", "2"),
@@ -351,7 +350,7 @@ async fn a_card_that_hangs_while_it_is_critical_does_not_shed_for_ever() {
     library.says(&[&at(95)]);
     let path = library.path();
     let wanted = ("GPU__WHEN_CRITICAL", "shed");
-    let settings = [QUICK, hidden(), ("GPU__NVML_PATH", &path), wanted, ("GPU__HOLD_SECS", "1")];
+    let settings = [QUICK, HIDDEN, ("GPU__NVML_PATH", &path), wanted, ("GPU__HOLD_SECS", "1")];
     let outrigger = Outrigger::before(&simulator, &settings).await;
     outrigger.until_metric("outrigger_backend_pressure", 2.0).await;
     assert_eq!(ask(outrigger.address, chat(json!({}))).await.status, StatusCode::SERVICE_UNAVAILABLE);
