@@ -4,6 +4,7 @@ mod backends;
 mod cache;
 mod costs;
 mod events;
+mod gpu;
 mod health;
 mod performance;
 mod serve;
@@ -26,6 +27,7 @@ use serde_json::json;
 
 use crate::config::Health;
 use crate::events::Events;
+use crate::gpu::Gpu;
 use crate::insight::Insight;
 use crate::machine::Machine;
 use crate::scaling::Scales;
@@ -45,6 +47,7 @@ pub struct Admin {
     pub insight: Arc<Insight>,
     pub scales: Arc<Scales>,
     pub machine: Arc<Machine>,
+    pub gpu: Arc<Gpu>,
     pub health: Health,
     /// Names that this port is asked by.
     pub hosts: Vec<String>,
@@ -84,6 +87,7 @@ fn router(admin: Arc<Admin>) -> Router {
         .route("/api/performance/slow", get(performance::slow))
         .route("/api/alerts", get(performance::alerts))
         .route("/api/scaling", get(async |State(admin): Here| json_answer(StatusCode::OK, &admin.scales.report())))
+        .route("/api/gpu/status", get(gpu::status))
         .route("/api/events", get(events::events))
         .fallback(nothing)
         .method_not_allowed_fallback(nothing)
@@ -95,7 +99,7 @@ fn router(admin: Arc<Admin>) -> Router {
 const NOTHING_HERE: &str = "Nothing is here; try /livez, /readyz, /healthz, /metrics, /api/backends, \
     /api/backends/{name}, /api/limits, /api/limits/{tenant}, /api/cache/stats, /api/cache/entries/{key}, /api/costs, \
     /api/costs/today, /api/budgets, /api/recommendations, /api/performance/metrics, /api/performance/report, \
-    /api/performance/slow, /api/alerts, /api/scaling or /api/events.";
+    /api/performance/slow, /api/alerts, /api/scaling, /api/gpu/status or /api/events.";
 const ONLY_GET: &str =
     "Only GET is answered here, but for POST /api/cache/purge and POST /api/backends/{name}/{order}.";
 

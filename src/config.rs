@@ -3,6 +3,7 @@
 //! A field's comment is its manual; `config/outrigger.toml` shows every key with its default.
 
 mod backend;
+mod gpu;
 mod load;
 mod route;
 mod telemetry;
@@ -20,6 +21,7 @@ use outrigger_filters::{Tenant, alerts, breaker, cost, dedup, latency, rate_limi
 use serde::Deserialize;
 
 pub use backend::{Backend, BackendUrl, Protocol};
+pub use gpu::{Gpu, Mode, WhenCritical, Which};
 pub use load::load;
 pub use outrigger_filters::models::Models;
 pub use route::Passed;
@@ -42,6 +44,7 @@ pub struct Config {
     pub latency: latency::Config,
     pub alerts: alerts::Config,
     pub health: Health,
+    pub gpu: Gpu,
     pub telemetry: Telemetry,
 }
 
@@ -222,7 +225,8 @@ impl Config {
         let clash = self.clash().map(place).or_else(|| self.limits_clash()).or_else(|| self.cache_clash());
         let clash = clash.or_else(|| self.backends_clash()).or_else(|| self.costs_clash());
         let clash = clash.or_else(|| self.seeing_clash());
-        clash.or_else(|| self.missing_part().map(place))
+        let gpu = || self.gpu.contradiction(&self.backends).map(|(key, words)| (format!("gpu.{key}"), words));
+        clash.or_else(gpu).or_else(|| self.missing_part().map(place))
     }
 
     fn backends_clash(&self) -> Option<(String, String)> {

@@ -26,6 +26,7 @@ use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use crate::events::Events;
+use crate::gpu::Gpu;
 use crate::machine::Machine;
 use crate::webhook::Webhook;
 
@@ -36,6 +37,7 @@ pub struct Sources {
     pub cache: Arc<Cache>,
     pub store: Option<Arc<Store>>,
     pub machine: Arc<Machine>,
+    pub gpu: Arc<Gpu>,
     pub events: Arc<Events>,
 }
 
@@ -148,7 +150,7 @@ impl Insight {
 
     /// What a rule reads. What nobody measures here is none.
     fn read(&self, rule: &Rule, now: Instant) -> Option<f64> {
-        let Sources { fleet, books, store, machine, .. } = &self.sources;
+        let Sources { fleet, books, store, machine, gpu, .. } = &self.sources;
         let of = Of { backend: rule.backend.as_deref(), model: rule.model.as_deref() };
         let seen = |reading| self.profile.reading(now, reading, rule.window, of);
         let millis = |reading| seen(reading).map(|seconds| seconds * 1e3);
@@ -169,7 +171,9 @@ impl Insight {
             }
             Metric::BackendsDown => Some(fleet.down().0 as f64),
             Metric::RedisDown => store.as_ref().map(|store| f64::from(u8::from(!store.health().is_up()))),
-            Metric::GpuMemoryShare | Metric::GpuTemperatureC | Metric::GpuUtilizationShare => None,
+            Metric::GpuMemoryShare => gpu.memory_share(),
+            Metric::GpuTemperatureC => gpu.temperature_c(),
+            Metric::GpuUtilizationShare => gpu.utilization_share(),
         }
     }
 

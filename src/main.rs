@@ -7,6 +7,7 @@ mod downstream;
 mod ending;
 mod events;
 mod form;
+mod gpu;
 mod guard;
 mod health;
 mod http_client;

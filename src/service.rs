@@ -39,6 +39,7 @@ use crate::backend::Backends;
 use crate::config::{Backend, Config};
 use crate::ending::Ending;
 use crate::events::Events;
+use crate::gpu::{self, Gpu};
 use crate::guard::{Connections, Guard};
 use crate::insight::{self, Insight, Watching};
 use crate::machine::Machine;
@@ -78,12 +79,16 @@ pub fn run(mut config: Config, upgrade: bool) -> anyhow::Result<()> {
     backends.fleet().on_change(move |change| told.say("backend", change));
     let books = Spending::new(&config, &metrics, &limits, locks.0)?;
     let machine = machine(&config, &metrics).context("a thread that looks at the machine")?;
+    let gpu = Gpu::new(&config.gpu, &config.backends, &metrics.meter);
+    gpu.observe(&metrics.meter);
+    gpu.watch().context("a thread that reads GPUs")?;
     let sources = insight::Sources {
         fleet: backends.fleet().clone(),
         books: books.0.clone(),
         cache: cache.0.clone(),
         store: limits.store.clone(),
         machine: machine.clone(),
+        gpu: gpu.clone(),
         events: events.clone(),
     };
     let names: Vec<_> = config.backends.iter().map(|backend| backend.name.clone()).collect();
@@ -164,6 +169,7 @@ pub fn run(mut config: Config, upgrade: bool) -> anyhow::Result<()> {
         insight: insight.clone(),
         scales: scales.clone(),
         machine,
+        gpu: gpu.clone(),
         health: config.health,
         hosts: config.server.admin_hosts.clone(),
     };
@@ -171,6 +177,8 @@ pub fn run(mut config: Config, upgrade: bool) -> anyhow::Result<()> {
     let admin = admin::Service { admin: Arc::new(admin), listener, turn: turn.clone() };
     incumbent.holds(sockets);
     server.add_service(background_service("admin", admin));
+    let watching = gpu::Watching { gpu, fleet: backends.fleet().clone(), events: events.clone() };
+    server.add_service(background_service("gpu", watching));
     server.add_service(background_service("backends", Watched(backends)));
     let limiter = limits.limiter.clone();
     server.add_service(background_service("limits", limits));

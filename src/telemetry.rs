@@ -71,7 +71,9 @@ impl Metrics {
 
     /// All that is measured, for Prometheus: with examples, if it understands them.
     pub fn text(&self, accepted: &str) -> (&'static str, String) {
-        openmetrics::text(&self.registry.gather(), &self.exemplars, openmetrics::Form::accepted(accepted))
+        let mut families = self.registry.gather();
+        families.iter_mut().for_each(openmetrics::as_others_name_it);
+        openmetrics::text(&families, &self.exemplars, openmetrics::Form::accepted(accepted))
     }
 }
 

@@ -24,6 +24,7 @@ mod lane;
 mod member;
 mod meters;
 mod pool;
+mod pressure;
 mod report;
 mod verdict;
 mod watching;
@@ -42,6 +43,7 @@ pub use config::{Backend, Config};
 pub use demand::Demand;
 pub use fleet::Fleet;
 pub use member::{Member, Override};
+pub use pressure::Pressure;
 use wishes::Wishes;
 
 pub struct Breaker(Arc<Fleet>);

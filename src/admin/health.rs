@@ -33,7 +33,7 @@ impl Admin {
             "redis": self.redis(),
             "semantic_cache": self.kept_health(),
             "model_file": self.model_file(),
-            "gpu": json!({ "status": "off", "reason": "no GPU is read by this version" }),
+            "gpu": self.gpu.health(),
             "disk": self.disk(),
             "memory": self.memory(),
             "errors": self.errors(),

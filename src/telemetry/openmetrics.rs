@@ -10,6 +10,7 @@ use prometheus::TextEncoder;
 use prometheus::proto::{Metric, MetricFamily, MetricType};
 
 use super::exemplars::{Exemplar, Exemplars};
+use crate::gpu::FOREIGN;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Form {
@@ -40,13 +41,24 @@ pub fn text(families: &[MetricFamily], exemplars: &Exemplars, form: Form) -> (&'
     }
 }
 
+/// Takes away what the exporter puts after the name of a counter, where the name is not ours but DCGM's.
+pub fn as_others_name_it(family: &mut MetricFamily) {
+    if let Some(name) = family.name().strip_suffix("_total").filter(|name| name.starts_with(FOREIGN)) {
+        let name = name.to_owned();
+        family.set_name(name);
+    }
+}
+
 fn open_metrics(families: &[MetricFamily], exemplars: &Exemplars) -> String {
     let mut out = String::with_capacity(64 * 1024);
     for family in families {
-        let counter = family.get_field_type() == MetricType::COUNTER;
         let name = family.name();
+        // Of a counter the form wants another name than DCGM's: told so, it is nothing that the form knows.
+        let foreign = name.starts_with(FOREIGN);
+        let counter = family.get_field_type() == MetricType::COUNTER && !foreign;
         let described = if counter { name.strip_suffix("_total").unwrap_or(name) } else { name };
         let kind = match family.get_field_type() {
+            MetricType::COUNTER if foreign => "unknown",
             MetricType::COUNTER => "counter",
             MetricType::GAUGE => "gauge",
             MetricType::HISTOGRAM => "histogram",
@@ -61,6 +73,9 @@ fn open_metrics(families: &[MetricFamily], exemplars: &Exemplars) -> String {
         for metric in family.get_metric() {
             match family.get_field_type() {
                 MetricType::HISTOGRAM => histogram(&mut out, name, metric, exemplars),
+                MetricType::COUNTER if foreign => {
+                    sample(&mut out, name, metric, number(metric.get_counter().get_value()));
+                }
                 MetricType::COUNTER => {
                     sample(&mut out, &format!("{described}_total"), metric, number(metric.get_counter().get_value()));
                 }

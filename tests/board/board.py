@@ -49,7 +49,7 @@ def metrics(board):
     texts = [expression for _, _, expression, _ in questions(board)]
     texts += [variable.get("definition", "") for variable in variables(board).values()]
     # A name stands before its labels, or first in label_values().
-    found = [pair for text in texts for pair in re.findall(r"\b([a-z_]+)\{|\blabel_values\(([a-z_]+)", text)]
+    found = [pair for text in texts for pair in re.findall(r"\b([A-Za-z_]+)\{|\blabel_values\(([a-z_]+)", text)]
     return {before or first for before, first in found}
 
 

@@ -112,6 +112,10 @@ hard = false
 [latency]
 baseline_min_samples = 20
 
+[gpu]
+mode = "amd"
+sysfs_path = "{folder}/sys"
+
 [telemetry]
 access_log = false
 log_level = "warn"
@@ -131,6 +135,31 @@ scrape_configs:
     static_configs:
       - targets: ["127.0.0.1:{admin}"]
 """
+
+
+# A card as AMD's driver shows it.
+CARD = {
+    "vendor": "0x1002",
+    "unique_id": "5d5d9c7a3c9b1f2e",
+    "product_name": "AMD Instinct MI300X",
+    "gpu_busy_percent": "63",
+    "mem_busy_percent": "12",
+    "mem_info_vram_total": "206141652992",
+    "mem_info_vram_used": "185527487488",
+    "ras/umc_err_count": "ue: 0\nce: 17",
+    "hwmon/hwmon0/temp1_label": "edge",
+    "hwmon/hwmon0/temp1_input": "41000",
+    "hwmon/hwmon0/temp2_label": "mem",
+    "hwmon/hwmon0/temp2_input": "52000",
+    "hwmon/hwmon0/power1_average": "542125000",
+    "hwmon/hwmon0/power1_cap": "750000000",
+}
+
+
+def card(folder):
+    for name, text in CARD.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(text + "\n")
 
 
 def free_ports(*names):
@@ -195,6 +224,7 @@ class Stage:
             self.start(name, BIN / "outrigger-sim", "--listen", listen, "--ttft-ms", 30, "--gap-ms", 3, "--tokens", 24)
         for name in ("redis", "first", "second"):
             self.wait_for(name)
+        card(folder / "sys/class/drm/card0/device")
         (folder / "outrigger.toml").write_text(SETTINGS.format(folder=folder, collector=collector.server_port, **ports))
         self.start("outrigger", BIN / "outrigger", "--config", folder / "outrigger.toml")
         rules = PROMETHEUS_RULES

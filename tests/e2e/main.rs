@@ -12,6 +12,7 @@ mod conformance;
 mod costs;
 mod dedup;
 mod events;
+mod gpu;
 mod http2;
 mod lifecycle;
 mod limit_faults;

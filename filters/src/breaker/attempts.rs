@@ -221,6 +221,10 @@ impl<'room> Attempts<'room> {
             Nowhere::Shut(obstacle @ Some(Obstacle::Pause(_))) => {
                 (Reason::BackendPaused, "paused", remaining(obstacle, UNKNOWN_WAIT))
             }
+            // Well, and with too much to do: that is no outage.
+            Nowhere::Shut(obstacle @ Some(Obstacle::Pressure(_))) => {
+                (Reason::Overloaded, "pressure", remaining(obstacle, UNKNOWN_WAIT))
+            }
             Nowhere::Shut(obstacle) => {
                 let why = match obstacle {
                     Some(Obstacle::Operator) => "operator",

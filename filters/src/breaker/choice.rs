@@ -106,8 +106,18 @@ impl Seeker<'_> {
         }
     }
 
-    /// Room at one of these, if there is any.
+    /// Room at one of these, if there is any: at those that are to be spared only where no other has any.
     fn room_now(&self, pool: &Pool, usable: &[usize]) -> Option<(usize, Slot)> {
+        let now = Instant::now();
+        let spared = |place: &usize| pool.seats[*place].lane.member.is_spared(now);
+        if !usable.iter().any(spared) {
+            return self.room_among(pool, usable);
+        }
+        let (spared, calm): (Vec<_>, Vec<_>) = usable.iter().partition(|place| spared(place));
+        self.room_among(pool, &calm).or_else(|| self.room_among(pool, &spared))
+    }
+
+    fn room_among(&self, pool: &Pool, usable: &[usize]) -> Option<(usize, Slot)> {
         let mut left = Cow::Borrowed(usable);
         let known = OnceCell::new();
         let key = |affinity: &Affinity| *known.get_or_init(|| affinity.key(&Blocks::of(self.ask)));

@@ -63,6 +63,10 @@ impl Lane {
         if let Some(until) = self.cooling.until(tenant, now) {
             return Some(Obstacle::Pause(until));
         }
+        // It knows nothing of single models, so it stands for all of them.
+        if let Some(until) = self.member.pressed.shed_until(now) {
+            return Some(Obstacle::Pressure(until));
+        }
         self.gate.shut_until(now).map(Obstacle::Open)
     }
 
@@ -100,6 +104,8 @@ pub enum Obstacle {
     Unhealthy,
     /// The backend has asked to be left alone until then.
     Pause(Instant),
+    /// Somebody who sees its machine says to ask it nothing until then.
+    Pressure(Instant),
     /// Its breaker is open, or half-open with all its probes under way.
     Open(Instant),
 }
@@ -107,7 +113,7 @@ pub enum Obstacle {
 impl Obstacle {
     pub const fn until(self) -> Option<Instant> {
         match self {
-            Obstacle::Pause(until) | Obstacle::Open(until) => Some(until),
+            Obstacle::Pause(until) | Obstacle::Pressure(until) | Obstacle::Open(until) => Some(until),
             Obstacle::Operator | Obstacle::Unhealthy => None,
         }
     }

@@ -13,6 +13,7 @@ use super::engine::Engine;
 use super::first_tokens::FirstTokens;
 use super::gate::{Outcome, Phase};
 use super::lane::Lane;
+use super::pressure::{Pressed, Pressure};
 use crate::labels;
 
 /// What an operator has said of a backend.
@@ -62,6 +63,7 @@ pub struct Member {
     /// Calls by what came of them, in the order of [`Outcome::ALL`]; and streams that stalled.
     pub calls: [AtomicU64; Outcome::ALL.len()],
     pub stalls: AtomicU64,
+    pub pressed: Pressed,
     healthy: AtomicBool,
     order: AtomicU8,
     lanes: DashMap<Box<str>, Arc<Lane>>,
@@ -86,6 +88,7 @@ impl Member {
             cache_fill: AtomicU32::new(0),
             calls: Default::default(),
             stalls: AtomicU64::new(0),
+            pressed: Pressed::default(),
             healthy: AtomicBool::new(true),
             order: AtomicU8::new(Override::Auto as u8),
             lanes: DashMap::new(),
@@ -193,6 +196,15 @@ impl Member {
         let fill = f64::from(self.cache_fill.load(Ordering::Relaxed)) / 1000.0;
         let crowded = 1.0 + (fill - 0.9).max(0.0) * 10.0;
         (ours + foreign + 1.0) * self.first_tokens.mean_or(usual) * crowded / self.config.weight
+    }
+
+    pub fn pressure(&self) -> Pressure {
+        self.pressed.now(Instant::now())
+    }
+
+    /// Whether another is to be asked before it, if it can.
+    pub fn is_spared(&self, now: Instant) -> bool {
+        self.order() == Override::Auto && self.pressed.now(now) == Pressure::Avoid
     }
 
     /// Whether the operator and the active checks let it be asked.

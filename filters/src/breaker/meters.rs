@@ -146,6 +146,9 @@ fn of_backends(fleet: &Arc<Fleet>, meter: &Meter) {
         ("outrigger_backend_healthy", "1 where the active checks find a backend well, or it has none.", |member| {
             u64::from(member.is_healthy())
         }),
+        ("outrigger_backend_pressure", "What presses on a backend: 0 nothing, 1 avoid, 2 shed.", |member| {
+            member.pressure() as u64
+        }),
     ];
     for (name, description, of) in gauges {
         let seen = Arc::downgrade(fleet);

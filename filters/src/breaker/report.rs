@@ -51,6 +51,9 @@ impl Member {
             return ("unhealthy", "health_check");
         }
         let now = Instant::now();
+        if self.pressed.shed_until(now).is_some() {
+            return ("shed", "pressure");
+        }
         let standings =
             self.lanes().into_iter().map(|lane| (lane.cooling.for_all(now).is_some(), lane.gate.standing(now)));
         let severity = |(paused, standing): &(bool, Standing)| match standing.phase {
@@ -74,6 +77,7 @@ impl Member {
             "state": state,
             "why": why,
             "override": self.order().name(),
+            "pressure": self.pressure().name(),
             "tier": self.config.tier,
             "weight": self.config.weight,
             "in_flight": self.in_flight.load(Ordering::Relaxed),

@@ -1,5 +1,7 @@
 //! The room alone, before scripted backends, with paused time.
 
+mod pressing;
+
 use std::time::Duration;
 
 use async_trait::async_trait;

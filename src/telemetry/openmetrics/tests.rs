@@ -81,3 +81,36 @@ fn who_does_not_ask_for_it_gets_prometheus_own_form() {
     assert_eq!(kind, "text/plain; version=0.0.4");
     assert!(text.contains("# TYPE a_total counter\na_total 3\n") && !text.contains("# {") && !text.contains("EOF"));
 }
+
+#[test]
+fn a_counter_of_dcgms_keeps_its_name_in_both_forms() {
+    let registry = Registry::new();
+    for name in ["DCGM_FI_DEV_PCIE_REPLAY_COUNTER_total", "outrigger_retries_total"] {
+        let counter = Counter::with_opts(Opts::new(name, "Counts.")).unwrap();
+        counter.inc_by(5.0);
+        registry.register(Box::new(counter)).unwrap();
+    }
+    let mut families = registry.gather();
+    families.iter_mut().for_each(as_others_name_it);
+    let lines = |form| {
+        let (_, text) = text(&families, &Exemplars::default(), form);
+        text.lines().filter(|line| !line.contains("HELP")).map(ToOwned::to_owned).collect::<Vec<_>>()
+    };
+    let plain = lines(Form::Prometheus);
+    let expected = [
+        "# TYPE DCGM_FI_DEV_PCIE_REPLAY_COUNTER counter",
+        "DCGM_FI_DEV_PCIE_REPLAY_COUNTER 5",
+        "# TYPE outrigger_retries_total counter",
+        "outrigger_retries_total 5",
+    ];
+    assert_eq!(plain, expected);
+    let open = lines(Form::OpenMetrics);
+    let expected = [
+        "# TYPE DCGM_FI_DEV_PCIE_REPLAY_COUNTER unknown",
+        "DCGM_FI_DEV_PCIE_REPLAY_COUNTER 5.0",
+        "# TYPE outrigger_retries counter",
+        "outrigger_retries_total 5.0",
+        "# EOF",
+    ];
+    assert_eq!(open, expected, "a counter must end in _total there: with DCGM's name it is none");
+}
