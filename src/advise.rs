@@ -32,10 +32,10 @@ use size::{Amount, Bytes, Parameters};
 #[derive(Debug, Args)]
 pub struct Advise {
     /// How many parameters the model has: 7B, 7.6B, 135M, 1_100_000_000; the exact number is better than the one in its name
-    #[arg(long, value_name = "NUMBER", required_unless_present = "gguf")]
+    #[arg(long, value_name = "NUMBER")]
     params: Option<Parameters>,
     /// A GGUF file of the model, in any quantization: what it says is taken, and nothing is assumed
-    #[arg(long, value_name = "FILE", conflicts_with = "shape")]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["shape", "params"])]
     gguf: Option<PathBuf>,
     #[command(flatten)]
     shape: Given,
@@ -72,6 +72,7 @@ struct Given {
     /// Of a mixture of experts: how many parameters work on a token. All of them lie in memory all the same
     #[arg(long, value_name = "NUMBER")]
     active: Option<Parameters>,
+    /// num_hidden_layers, n_layer
     #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u64).range(1..=1_000))]
     layers: Option<u64>,
     /// How wide a layer is: hidden_size, n_embd
@@ -80,6 +81,7 @@ struct Given {
     /// How wide its feed forward is, of one expert where there are several: intermediate_size, n_ff
     #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u64).range(1..=1_048_576))]
     ffn: Option<u64>,
+    /// Heads of queries: num_attention_heads, n_head
     #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u64).range(1..=4_096))]
     heads: Option<u64>,
     /// Heads of keys and values, where several queries share one: num_key_value_heads

@@ -93,6 +93,7 @@ fn advise_refuses_what_it_cannot_read() {
         (&["advise", "--params", "7B", "--among", "q4_k"], "q4_k_m"),
         (&["advise", "--gguf", "/none.gguf"], "/none.gguf"),
         (&["advise", "--gguf", "/none.gguf", "--layers", "2"], "cannot be used with"),
+        (&["advise", "--gguf", "/none.gguf", "--params", "7B"], "cannot be used with"),
         (&["advise", "--params", "7B", "--layers", "0"], "1..="),
     ] {
         let (code, out, error) = command(asked, &[]);
