@@ -1,6 +1,7 @@
 //! Outrigger: a resilience sidecar for model servers.
 
 mod admin;
+mod advise;
 mod backend;
 mod config;
 mod downstream;
@@ -67,6 +68,8 @@ enum Command {
         #[arg(long, value_name = "FILE")]
         runtime: Option<PathBuf>,
     },
+    /// The most precise quantization of a model that fits the memory that is free, and what it would take
+    Advise(Box<advise::Advise>),
     /// The ledger of what was paid: cost.ledger_path
     Ledger {
         #[command(subcommand)]
@@ -85,6 +88,7 @@ fn main() -> ExitCode {
         Some(Command::Tenant) => return tenant(),
         Some(Command::Distil { folder, runtime }) => return distil(folder, runtime.as_deref()),
         Some(Command::Prices { command }) => return said(prices::run(command)),
+        Some(Command::Advise(advise)) => return said(advise::run(advise)),
         Some(Command::Ledger { command }) if !command.needs_settings() => return said(command.run(None)),
         Some(Command::Health(question)) if !question.needs_settings() => return said(question.ask(None)),
         _ => {}

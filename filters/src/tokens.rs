@@ -16,7 +16,7 @@
 
 mod encoding;
 mod file;
-mod gguf;
+pub mod gguf;
 mod prompt;
 mod template;
 

@@ -49,6 +49,66 @@ fn a_file_that_is_not_there_is_named() {
 }
 
 #[test]
+fn advise_shows_its_reckoning() {
+    let (code, out, error) = command(&["advise", "--params", "8_030_261_248", "--free-memory", "8GiB"], &[]);
+    assert_eq!((code, error.as_str()), (0, ""), "{out}");
+    for words in ["assumed like Llama-3.1-8B", "8.00 GiB are free (--free-memory)", "> q5_k_m", "  q6_k", "  q5_1"] {
+        assert!(out.contains(words), "{words} is missing in {out}");
+    }
+    let sum = out.lines().find(|line| line.starts_with("q5_k_m: ")).unwrap_or_else(|| panic!("no sum in {out}"));
+    for words in ["5.34 GiB weights", "1.00 GiB KV cache", "compute", "process"] {
+        assert!(sum.contains(words), "{words} is missing in {sum}");
+    }
+}
+
+#[test]
+fn advise_answers_programs_too() {
+    let asked = ["advise", "--params", "7B", "--layers", "32", "--context", "4096", "--kv-type", "q8_0", "--json"];
+    let (code, out, error) = command(&[&asked[..], &["--free-memory", "16GB"]].concat(), &[]);
+    assert_eq!((code, error.as_str()), (0, ""), "{out}");
+    let advice: serde_json::Value = serde_json::from_str(&out).expect("JSON");
+    assert_eq!(advice["free_bytes"], 16_000_000_000_u64);
+    let candidates = advice["candidates"].as_array().expect("candidates");
+    let chosen = candidates.iter().find(|one| one["quantization"] == advice["quantization"]).expect("the chosen one");
+    let number = |key: &str| chosen[key].as_i64().unwrap_or_else(|| panic!("{key} in {chosen}"));
+    let parts = ["weights_bytes", "kv_cache_bytes", "compute_bytes", "process_bytes"].map(number);
+    assert_eq!(parts.iter().sum::<i64>(), number("sum_bytes"), "{chosen}");
+    let reserve = advice["reserve_bytes"].as_i64().expect("a reserve");
+    assert_eq!(number("left_bytes"), 16_000_000_000 - reserve - number("sum_bytes"), "{chosen}");
+    let before = candidates.iter().take_while(|one| one["quantization"] != advice["quantization"]);
+    assert!(before.into_iter().all(|one| one["fits"] == false), "a more precise one fits: {out}");
+}
+
+#[test]
+fn advise_says_what_would_help_where_nothing_fits() {
+    let asked = ["advise", "--params", "8B", "--context", "131072", "--free-memory", "6GiB"];
+    let (code, _, error) = command(&asked, &[]);
+    assert_eq!(code, 1, "{error}");
+    for words in ["nothing fits 6.00 GiB", "--context ", "iq1_s needs"] {
+        assert!(error.contains(words), "{words} is missing in {error}");
+    }
+}
+
+#[test]
+fn advise_refuses_what_it_cannot_read() {
+    for (asked, words) in [
+        (&["advise"][..], "--params"),
+        (&["advise", "--params", "lots"], "write it like 7B"),
+        (&["advise", "--params", "7B", "--free-memory", "24Gi"], "24GiB"),
+        (&["advise", "--params", "7B", "--kv-type", "q3_k"], "q8_0"),
+        (&["advise", "--params", "7B", "--among", "q4_k"], "q4_k_m"),
+        (&["advise", "--gguf", "/none.gguf"], "/none.gguf"),
+        (&["advise", "--gguf", "/none.gguf", "--layers", "2"], "cannot be used with"),
+        (&["advise", "--gguf", "/none.gguf", "--params", "7B"], "cannot be used with"),
+        (&["advise", "--params", "7B", "--layers", "0"], "1..="),
+    ] {
+        let (code, out, error) = command(asked, &[]);
+        assert!(code != 0 && out.is_empty(), "{asked:?} answered {out}");
+        assert!(error.contains(words), "{words} is missing in {error}");
+    }
+}
+
+#[test]
 fn help_says_how_to_begin() {
     let (code, help, _) = command(&["--help"], &[]);
     assert_eq!(code, 0);

@@ -1,9 +1,10 @@
-//! What a GGUF file says of its model's tokens, read without its weights.
+//! What a GGUF file says of its model, its tokens above all, read without its weights.
 //!
 //! The format is that of ggml's `docs/gguf.md`, versions 2 and 3. Sizes in a file are never believed: nothing is
 //! allocated by what a file says, and all that is read of one has a bound. A file is trusted to be the
 //! operator's, but it may be half of a download.
 
+mod tensors;
 mod vocabulary;
 
 use std::collections::HashMap;
@@ -11,6 +12,7 @@ use std::fs::File;
 use std::io::{BufReader, Read};
 use std::path::Path;
 
+pub use tensors::Tensor;
 pub use vocabulary::vocabulary;
 
 pub const MAGIC: &[u8; 4] = b"GGUF";
@@ -40,7 +42,7 @@ pub enum Error {
     Text(String),
 }
 
-/// The entries that tell of tokens.
+/// The entries of a file that anybody here asks for.
 #[derive(Debug, Default)]
 pub struct Metadata(HashMap<String, Value>);
 
@@ -62,7 +64,11 @@ impl Metadata {
     }
 
     pub fn read(source: impl Read) -> Result<Self, Error> {
-        let mut reader = Reader(source.take(MOST_BYTES));
+        Metadata::begin(&mut Reader(source.take(MOST_BYTES))).map(|(metadata, _)| metadata)
+    }
+
+    /// The entries, and how many tensors are described behind them.
+    fn begin(reader: &mut Reader<impl Read>) -> Result<(Self, u64), Error> {
         if &reader.bytes::<4>()? != MAGIC {
             return Err(Error::Magic);
         }
@@ -70,7 +76,7 @@ impl Metadata {
             2 | 3 => {}
             version => return Err(Error::Version(version)),
         }
-        let _tensors = reader.u64()?;
+        let tensors = reader.u64()?;
         let entries = reader.size("the number of entries", MOST_ENTRIES)?;
         let mut kept = HashMap::new();
         for _ in 0..entries {
@@ -80,7 +86,7 @@ impl Metadata {
                 kept.insert(key, value);
             }
         }
-        Ok(Metadata(kept))
+        Ok((Metadata(kept), tensors))
     }
 
     pub fn text(&self, key: &str) -> Option<&str> {
@@ -97,21 +103,21 @@ impl Metadata {
         }
     }
 
-    fn number(&self, key: &str) -> Option<i64> {
+    pub fn number(&self, key: &str) -> Option<i64> {
         match self.0.get(key)? {
             Value::Number(number) => Some(*number),
             _ => None,
         }
     }
 
-    fn texts(&self, key: &str) -> Option<&[String]> {
+    pub fn texts(&self, key: &str) -> Option<&[String]> {
         match self.0.get(key)? {
             Value::Texts(texts) => Some(texts),
             _ => None,
         }
     }
 
-    fn numbers(&self, key: &str) -> Option<&[i64]> {
+    pub fn numbers(&self, key: &str) -> Option<&[i64]> {
         match self.0.get(key)? {
             Value::Numbers(numbers) => Some(numbers),
             _ => None,

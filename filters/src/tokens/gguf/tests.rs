@@ -92,6 +92,26 @@ fn count(vocabulary: &Vocabulary, text: &str) -> usize {
 }
 
 #[test]
+fn tensors_are_read_behind_the_metadata() {
+    let tensor = |name: &str, sizes: &[u64]| {
+        let sizes_bytes: Vec<u8> = sizes.iter().flat_map(|size| size.to_le_bytes()).collect();
+        [text(name), (sizes.len() as u32).to_le_bytes().to_vec(), sizes_bytes, vec![0; 12]].concat()
+    };
+    let mut bytes = [by_bytes().bytes(), tensor("token_embd.weight", &[64, 10]), tensor("norm", &[64])].concat();
+    // Where a file says how many tensors it has.
+    bytes[8..16].copy_from_slice(&2_u64.to_le_bytes());
+    let (metadata, tensors) = Metadata::read_with_tensors(&bytes[..]).unwrap();
+    assert_eq!(metadata.text("general.architecture"), Some("llama"));
+    let expected = [("token_embd.weight", vec![64, 10]), ("norm", vec![64])];
+    assert_eq!(tensors, expected.map(|(name, sizes)| Tensor { name: name.to_owned(), sizes }));
+    let half = Metadata::read_with_tensors(&bytes[..bytes.len() - 1]);
+    assert!(matches!(half, Err(Error::Read(_))), "{half:?}");
+    bytes[8..16].copy_from_slice(&u64::MAX.to_le_bytes());
+    let many = Metadata::read_with_tensors(&bytes[..]);
+    assert!(matches!(many, Err(Error::Large { .. })), "{many:?}");
+}
+
+#[test]
 fn texts_are_encoded_as_the_file_says() {
     let read = by_bytes().vocabulary();
     assert_eq!(count(&read, "hi hi"), 2);
