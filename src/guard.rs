@@ -26,16 +26,20 @@ use pingora::server::ShutdownWatch;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 use tokio::time::{Sleep, sleep};
 
+use crate::serving::Current;
+
 /// Puts a [`Guarded`] around every connection of an application.
 pub struct Guard<A> {
     pub app: Arc<A>,
-    pub head_timeout: Duration,
+    /// Says how long a head may take.
+    pub current: Arc<Current>,
 }
 
 #[async_trait]
 impl<A: ServerApp + Send + Sync + 'static> ServerApp for Guard<A> {
     async fn process_new(self: &Arc<Self>, stream: Stream, shutdown: &ShutdownWatch) -> Option<Stream> {
-        self.app.process_new(Box::new(Guarded::new(stream, self.head_timeout)), shutdown).await
+        let head_timeout = self.current.load().config.server.head_timeout_ms.duration();
+        self.app.process_new(Box::new(Guarded::new(stream, head_timeout)), shutdown).await
     }
 
     async fn cleanup(&self) {

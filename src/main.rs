@@ -15,9 +15,12 @@ mod machine;
 mod memory;
 mod prices;
 mod proxy;
+mod reload;
 mod routes;
 mod service;
+mod serving;
 mod telemetry;
+mod tls;
 mod webhook;
 
 use std::path::{Path, PathBuf};
@@ -78,15 +81,16 @@ fn main() -> ExitCode {
         Some(Command::Ledger { command }) if !command.needs_settings() => return said(command.run(None)),
         _ => {}
     }
-    let config = match config::load(arguments.config.as_deref(), &config::environment()) {
-        Ok(config) => config,
+    let loaded = match config::load(arguments.config.as_deref(), &config::environment()) {
+        Ok(loaded) => loaded,
         Err(problem) => {
             eprintln!("outrigger: {problem}");
             return ExitCode::FAILURE;
         }
     };
+    let config = &loaded.config;
     if let Some(Command::Ledger { command }) = &arguments.command {
-        return said(command.run(Some(&config)));
+        return said(command.run(Some(config)));
     }
     if matches!(arguments.command, Some(Command::Check)) {
         for words in config.rate_limit.pointless() {
@@ -95,7 +99,7 @@ fn main() -> ExitCode {
         println!("The settings are good.");
         return ExitCode::SUCCESS;
     }
-    said(service::run(config))
+    said(service::run(loaded, arguments.config))
 }
 
 fn said(outcome: anyhow::Result<()>) -> ExitCode {

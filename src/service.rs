@@ -4,11 +4,13 @@ mod drain;
 mod readiness;
 
 use std::net::{SocketAddr, TcpListener};
+use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::Context as _;
+use arc_swap::ArcSwap;
 use async_trait::async_trait;
 use opentelemetry::InstrumentationScope;
 use outrigger_filters as filters;
@@ -28,23 +30,29 @@ use pingora::services::background::{BackgroundService, background_service};
 use pingora::services::listening::Service;
 
 use crate::admin::{self, Admin};
-use crate::backend::Backends;
-use crate::config::{Backend, Config};
+use crate::backend::{Backends, Reaching};
+use crate::config::{Backend, Config, Loaded};
 use crate::events::Events;
 use crate::guard::Guard;
 use crate::insight::{self, Insight, Watching};
 use crate::machine::Machine;
 use crate::proxy::{Active, Proxy};
+use crate::reload::{self, Reload};
+use crate::serving::{self, Current, Serving};
 use crate::telemetry::spans::Server as Spoken;
-use crate::telemetry::{self, Clerk, Desk, Metrics, Otlp, ServerMetrics, Telling, start_logging};
+use crate::telemetry::{self, Clerk, Desk, Metrics, Orders, Otlp, ServerMetrics, Telling, start_logging};
+use crate::tls::Certificates;
 use drain::{Drain, LastWords};
 pub use readiness::Readiness;
 
 /// After the time to drain: the ledger, what others hold for us, and the last words to a collector that may be slow.
 const LAST_SECS: u64 = 10;
+/// Pingora's own bound on draining, since a reload may give it a longer time than the start did.
+const LONGEST_DRAIN: u64 = 3_600;
 
-/// Serves until told to stop.
-pub fn run(mut config: Config) -> anyhow::Result<()> {
+/// Serves until told to stop. The settings may be read again from `file`.
+pub fn run(loaded: Loaded, file: Option<PathBuf>) -> anyhow::Result<()> {
+    let Loaded { mut config, table } = loaded;
     let logs = start_logging(&config.telemetry).context("telemetry.log_level")?;
     config.server.listen = free(config.server.listen).context("server.listen")?;
     let admin_listener = bind(config.server.admin).context("server.admin")?;
@@ -78,39 +86,70 @@ pub fn run(mut config: Config) -> anyhow::Result<()> {
     let names: Vec<_> = config.backends.iter().map(|backend| backend.name.clone()).collect();
     let insight = Arc::new(Insight::new(&config.latency, &config.alerts, &names, sources)?);
     insight.observe(&metrics.meter);
-    let desk = telling(&config, &metrics, otlp.as_ref(), insight.clone())?;
+    let orders = Arc::new(Orders {
+        access_log: AtomicBool::new(config.telemetry.access_log),
+        servers: ArcSwap::from_pointee(config.backends.iter().map(spoken).collect()),
+    });
+    let desk = telling(&config, &metrics, otlp.as_ref(), insight.clone(), orders.clone())?;
     let active = Active::default();
     let draining = Arc::<AtomicBool>::default();
+    let certificates = match (&config.server.tls_cert, &config.server.tls_key) {
+        (Some(chain), Some(key)) => Some(Certificates::read(chain, key).context("server.tls_cert")?),
+        _ => None,
+    };
 
+    let lasting = filters::Lasting::new(&metrics.meter);
+    let parts = serving::Parts {
+        limiter: limits.limiter.clone(),
+        tokenizers: limits.tokenizers.clone(),
+        cache: cache.0.clone(),
+        books: books.0.clone(),
+        backends: backends.clone(),
+        telling: Telling::new(&config.telemetry, desk.clone()),
+    };
+    let current = Arc::new(Current::new(Serving::new(config.clone(), parts, &lasting)));
+    let reload = Arc::new(Reload::new(
+        reload::Lasting {
+            current: current.clone(),
+            rooms: lasting,
+            tokenizers: limits.tokenizers.clone(),
+            insight: insight.clone(),
+            desk: desk.clone(),
+            orders,
+            verbosity: logs.verbosity(),
+            certificates: certificates.clone(),
+            events: events.clone(),
+        },
+        reload::Source { file, table },
+        &metrics.meter,
+    ));
+
+    reload::hear_hangups().context("SIGHUP")?;
     let conf = Arc::new(server_conf(&config));
     let mut server = Server::new_with_opt_and_conf(None, server_conf(&config));
     server.bootstrap();
-    let shared = Shared { limits: &limits, cache: &cache, books: &books, backends: &backends };
-    let telling = Telling::new(&config.telemetry, desk.clone());
-    server.add_service(clients_service(&config, &conf, &metrics, &shared, active.clone(), telling)?);
-    let readiness = Readiness {
-        listen: config.server.listen,
-        draining: draining.clone(),
-        limiter: limits.limiter.clone(),
-        books: books.0.clone(),
-    };
+    let server_metrics = ServerMetrics::new(&metrics.meter);
+    let proxy = Proxy { current: current.clone(), metrics: server_metrics, active: active.clone() };
+    server.add_service(clients_service(&config, &conf, proxy, certificates)?);
+    let readiness = Readiness { listen: config.server.listen, draining: draining.clone(), current: current.clone() };
     let admin = Admin {
         metrics: metrics.clone(),
         readiness,
-        limits: limits.clone(),
-        cache: cache.0.clone(),
-        cache_config: config.semantic_cache.clone(),
-        books: books.0.clone(),
-        fleet: backends.fleet().clone(),
+        store: limits.store.clone(),
+        current: current.clone(),
         events: events.clone(),
         insight: insight.clone(),
         machine,
-        health: config.health,
-        hosts: config.server.admin_hosts.clone(),
+        reload: reload.clone(),
     };
     let admin = admin::Service { admin: Arc::new(admin), listener: admin_listener };
     server.add_service(background_service("admin", admin));
-    server.add_service(background_service("backends", Watched(backends)));
+    server.add_service(background_service("reload", reload::Hangups(reload)));
+    server.add_service(background_service(
+        "backends",
+        Watched(Mutex::new(Some(backends.fleet().clone())), current.clone()),
+    ));
+    drop(backends);
     let limiter = limits.limiter.clone();
     server.add_service(background_service("limits", limits));
     let kept = cache.0.clone();
@@ -118,9 +157,8 @@ pub fn run(mut config: Config) -> anyhow::Result<()> {
     server.add_service(background_service("insight", Watching(insight.clone())));
     let spent = books.0.clone();
     server.add_service(background_service("costs", books));
-    let time = Duration::from_secs(config.server.drain_secs);
     let last_words = Mutex::new(Some(LastWords { desk, insight, metrics, held: (otlp, logs) }));
-    let drain = Drain { draining, active, limiter, kept, spent, events, last_words, time };
+    let drain = Drain { draining, active, limiter, kept, spent, events, last_words, current };
     server.add_service(background_service("drain", drain));
 
     tracing::info!(
@@ -140,6 +178,7 @@ fn telling(
     metrics: &Metrics,
     otlp: Option<&Otlp>,
     insight: Arc<Insight>,
+    orders: Arc<Orders>,
 ) -> anyhow::Result<Arc<Desk>> {
     let desk = Arc::new(Desk::new(telemetry::PLACES));
     desk.observe(&metrics.meter);
@@ -150,8 +189,7 @@ fn telling(
     }
     let clerk = Clerk {
         insight,
-        access_log: config.telemetry.access_log,
-        servers: config.backends.iter().map(spoken).collect(),
+        orders,
         exemplars: metrics.exemplars.clone(),
         collector,
         scope: InstrumentationScope::builder("outrigger").with_version(env!("CARGO_PKG_VERSION")).build(),
@@ -171,65 +209,37 @@ fn machine(config: &Config, metrics: &Metrics) -> std::io::Result<Arc<Machine>> 
     Ok(machine)
 }
 
-fn spoken(backend: &Backend) -> Spoken {
+/// A backend as it is told of.
+pub fn spoken(backend: &Backend) -> Spoken {
     let url = &backend.url;
     let (address, port) = (url.host.as_str().into(), url.port);
     Spoken { name: backend.name.as_str().into(), address, port }
 }
 
-/// What requests share with the admin port and the background.
-struct Shared<'parts> {
-    limits: &'parts Limits,
-    cache: &'parts Kept,
-    books: &'parts Spending,
-    backends: &'parts Arc<Backends>,
-}
-
 fn clients_service(
     config: &Config,
     conf: &Arc<ServerConf>,
-    metrics: &Metrics,
-    shared: &Shared<'_>,
-    active: Active,
-    telling: Telling,
+    proxy: Proxy,
+    certificates: Option<Arc<Certificates>>,
 ) -> anyhow::Result<Service<Guard<HttpProxy<Proxy>>>> {
-    let Shared { limits, cache, books, backends } = shared;
-    let rooms = filters::Rooms {
-        dedup: config.dedup.clone(),
-        limiter: limits.limiter.clone(),
-        tokenizers: limits.tokenizers.clone(),
-        cache: cache.0.clone(),
-        fleet: backends.fleet().clone(),
-        books: books.0.clone(),
-    };
-    let proxy = Proxy {
-        server: config.server.clone(),
-        tenants: config.tenants.clone(),
-        chain: filters::chain(&rooms, &metrics.meter, Arc::clone(backends) as Arc<dyn filters::Backend>),
-        limiter: limits.limiter.clone(),
-        marks: config.rate_limit.headers(),
-        backends: Arc::clone(backends),
-        metrics: ServerMetrics::new(&metrics.meter),
-        telling,
-        active,
-    };
+    let current = proxy.current.clone();
     let mut app = http_proxy(conf, proxy);
     let mut options = HttpServerOptions::default();
     options.h2c = true;
     options.h2_idle_timeout = Some(Duration::from_secs(config.server.idle_timeout_secs.get()));
     app.server_options = Some(options);
     app.h2_options = Some(h2_options(config));
-    let head_timeout = config.server.head_timeout_ms.duration();
-    let mut service = Service::new("clients".to_owned(), Guard { app: Arc::new(app), head_timeout });
+    let mut service = Service::new("clients".to_owned(), Guard { app: Arc::new(app), current });
     let listen = config.server.listen.to_string();
-    match (&config.server.tls_cert, &config.server.tls_key) {
-        (Some(cert), Some(key)) => {
-            let mut tls = TlsSettings::intermediate(&cert.display().to_string(), &key.display().to_string())
-                .map_err(|error| anyhow::anyhow!("server.tls_cert: {error}"))?;
+    match certificates {
+        Some(certificates) => {
+            let mut tls =
+                TlsSettings::intermediate("", "").map_err(|error| anyhow::anyhow!("server.tls_cert: {error}"))?;
+            tls.set_cert_resolver(certificates);
             tls.enable_h2();
             service.add_tls_with_settings(&listen, None, tls);
         }
-        _ => service.add_tcp(&listen),
+        None => service.add_tcp(&listen),
     }
     Ok(service)
 }
@@ -253,7 +263,7 @@ fn server_conf(config: &Config) -> ServerConf {
         // took a tenth off a short request and a fifth off a streamed event.
         work_stealing: false,
         // A bound behind our own: see Drain.
-        grace_period_seconds: Some(config.server.drain_secs.saturating_add(LAST_SECS)),
+        grace_period_seconds: Some(config.server.drain_secs.max(LONGEST_DRAIN).saturating_add(LAST_SECS)),
         graceful_shutdown_timeout_seconds: Some(1),
         upstream_keepalive_pool_size: 256,
         // For what is passed on: of the first backend that needs any.
@@ -367,12 +377,15 @@ impl BackgroundService for Spending {
 }
 
 /// The backends, with what is found out about them behind the requests.
-struct Watched(Arc<Backends>);
+struct Watched(Mutex<Option<Arc<Fleet>>>, Arc<Current>);
 
 #[async_trait]
 impl BackgroundService for Watched {
     /// Never told to stop: requests in flight go on choosing.
     async fn start(&self, _shutdown: ShutdownWatch) {
-        self.0.fleet().clone().run(self.0.clone()).await;
+        let fleet = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(fleet) = fleet {
+            fleet.run(Arc::new(Reaching(self.1.clone()))).await;
+        }
     }
 }

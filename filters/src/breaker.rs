@@ -22,6 +22,7 @@ mod lane;
 mod member;
 mod meters;
 mod pool;
+mod renewal;
 mod report;
 mod verdict;
 mod watching;

@@ -16,6 +16,7 @@ mod counting;
 pub mod ledger;
 mod meters;
 pub mod prices;
+mod renewal;
 pub mod report;
 pub mod wishes;
 

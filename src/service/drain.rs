@@ -14,6 +14,7 @@ use pingora::services::background::BackgroundService;
 use crate::events::Events;
 use crate::insight::Insight;
 use crate::proxy::Active;
+use crate::serving::Current;
 use crate::telemetry::{Desk, Logs, Metrics, Otlp};
 
 /// After SIGTERM: not ready any more, and an end once the requests in flight have ended or their time is over.
@@ -25,7 +26,8 @@ pub struct Drain {
     pub spent: Arc<Books>,
     pub events: Arc<Events>,
     pub last_words: Mutex<Option<LastWords>>,
-    pub time: Duration,
+    /// Says how long it may take.
+    pub current: Arc<Current>,
 }
 
 /// What is told when all else is done.
@@ -62,7 +64,8 @@ impl BackgroundService for Drain {
                 tokio::time::sleep(Duration::from_millis(10)).await;
             }
         };
-        if tokio::time::timeout(self.time, idle).await.is_err() {
+        let time = Duration::from_secs(self.current.load().config.server.drain_secs);
+        if tokio::time::timeout(time, idle).await.is_err() {
             tracing::warn!(in_flight = self.active.count(), "the time to drain is over");
         }
         // What is not written yet is money: first.

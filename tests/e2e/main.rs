@@ -17,6 +17,7 @@ mod lifecycle;
 mod limit_faults;
 mod limits;
 mod redis;
+mod reload;
 mod seeing;
 mod streams;
 mod support;

@@ -141,6 +141,15 @@ impl Outrigger {
     }
 
     pub async fn start(settings: &[(&str, &str)]) -> Self {
+        Self::launch(settings, None).await
+    }
+
+    /// With its settings in a file.
+    pub async fn by(file: &str) -> Self {
+        Self::launch(&[], Some(file)).await
+    }
+
+    async fn launch(settings: &[(&str, &str)], file: Option<&str>) -> Self {
         let (address, admin) = (free_port(), free_port());
         let log = std::env::temp_dir().join(format!("outrigger-e2e-{}-{}.log", std::process::id(), address.port()));
         let mut command = Command::new(binary("outrigger"));
@@ -154,6 +163,9 @@ impl Outrigger {
             .stderr(std::fs::File::create(&log).unwrap());
         for (key, value) in settings {
             command.env(format!("OUTRIGGER__{key}"), value);
+        }
+        if let Some(file) = file {
+            command.env("OUTRIGGER_CONFIG", file);
         }
         let outrigger = Outrigger { process: Process { child: command.spawn().unwrap() }, address, admin, log };
         outrigger.until_ready().await;
