@@ -23,10 +23,7 @@ pub fn changed(before: &Table, after: &Table) -> Vec<String> {
 
 /// Puts what stood at a path before where it is to stand after.
 pub fn restore(path: &str, before: &Table, after: &mut Table) {
-    let Some((name, parents)) = path.rsplit_once('.').map(|(parents, name)| (name, parents)).or(Some((path, "")))
-    else {
-        return;
-    };
+    let (parents, name) = path.rsplit_once('.').unwrap_or(("", path));
     let mut old = Some(before);
     let mut new = after;
     for parent in parents.split('.').filter(|parent| !parent.is_empty()) {
@@ -93,12 +90,14 @@ fn plain(value: &Value) -> Value {
 
 /// The tables of a list by their names, if all have one of their own.
 fn named(list: &[Value]) -> Option<Vec<(&str, &Table)>> {
-    let name = |part: &'_ Value| part.as_table()?.get("name")?.as_str().map(str::len).map(drop);
-    if list.is_empty() || list.iter().any(|part| name(part).is_none()) {
+    let part = |part| {
+        let table = Value::as_table(part)?;
+        Some((table.get("name")?.as_str()?, table))
+    };
+    let parts: Vec<_> = list.iter().map(part).collect::<Option<_>>()?;
+    if parts.is_empty() {
         return None;
     }
-    let parts = list.iter().filter_map(|part| Some((part.get("name")?.as_str()?, part.as_table()?)));
-    let parts: Vec<_> = parts.collect();
     let twice = (1..parts.len()).any(|place| parts[..place].iter().any(|(name, _)| *name == parts[place].0));
     (!twice).then_some(parts)
 }
