@@ -272,10 +272,10 @@ impl Budgets {
         let now = self.now();
         let mut sums = vec![Money::ZERO; self.rules.len()];
         self.accounts.each(|account| {
-            if account.span.contains(now) {
-                if let Some(place) = self.place(account) {
-                    sums[place] += Money::from_nanos(account.state().total());
-                }
+            if account.span.contains(now)
+                && let Some(place) = self.place(account)
+            {
+                sums[place] += Money::from_nanos(account.state().total());
             }
         });
         sums
