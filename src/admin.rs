@@ -7,6 +7,7 @@ mod events;
 mod gpu;
 mod health;
 mod performance;
+mod reload;
 mod serve;
 mod strangers;
 
@@ -20,37 +21,32 @@ use axum::middleware;
 use axum::response::Response;
 use axum::routing::{delete, get, post};
 use http::{HeaderMap, Method, StatusCode, Uri, header};
-use outrigger_filters::breaker::Fleet;
-use outrigger_filters::cost::Books;
-use outrigger_filters::semantic_cache::{self, Cache};
+use outrigger_filters::store::Store;
 use serde_json::json;
 
-use crate::config::Health;
 use crate::events::Events;
 use crate::gpu::Gpu;
 use crate::insight::Insight;
 use crate::machine::Machine;
+use crate::reload::Reload;
 use crate::scaling::Scales;
-use crate::service::{Limits, Readiness};
+use crate::service::Readiness;
+use crate::serving::{Current, Serving};
 use crate::telemetry::Metrics;
 pub use serve::Service;
 
 pub struct Admin {
     pub metrics: Arc<Metrics>,
     pub readiness: Readiness,
-    pub limits: Limits,
-    pub cache: Arc<Cache>,
-    pub cache_config: semantic_cache::Config,
-    pub books: Arc<Books>,
-    pub fleet: Arc<Fleet>,
+    pub store: Option<Arc<Store>>,
+    /// What holds now.
+    pub current: Arc<Current>,
     pub events: Arc<Events>,
     pub insight: Arc<Insight>,
     pub scales: Arc<Scales>,
     pub machine: Arc<Machine>,
     pub gpu: Arc<Gpu>,
-    pub health: Health,
-    /// Names that this port is asked by.
-    pub hosts: Vec<String>,
+    pub reload: Arc<Reload>,
 }
 
 type Here = State<Arc<Admin>>;
@@ -89,6 +85,7 @@ fn router(admin: Arc<Admin>) -> Router {
         .route("/api/scaling", get(async |State(admin): Here| json_answer(StatusCode::OK, &admin.scales.report())))
         .route("/api/gpu/status", get(gpu::status))
         .route("/api/events", get(events::events))
+        .route("/api/reload", get(reload::last).post(reload::now))
         .fallback(nothing)
         .method_not_allowed_fallback(nothing)
         .layer(DefaultBodyLimit::max(LONGEST_REQUEST))
@@ -99,9 +96,9 @@ fn router(admin: Arc<Admin>) -> Router {
 const NOTHING_HERE: &str = "Nothing is here; try /livez, /readyz, /healthz, /metrics, /api/backends, \
     /api/backends/{name}, /api/limits, /api/limits/{tenant}, /api/cache/stats, /api/cache/entries/{key}, /api/costs, \
     /api/costs/today, /api/budgets, /api/recommendations, /api/performance/metrics, /api/performance/report, \
-    /api/performance/slow, /api/alerts, /api/scaling, /api/gpu/status or /api/events.";
+    /api/performance/slow, /api/alerts, /api/scaling, /api/gpu/status, /api/reload or /api/events.";
 const ONLY_GET: &str =
-    "Only GET is answered here, but for POST /api/cache/purge and POST /api/backends/{name}/{order}.";
+    "Only GET is answered here, but for POST /api/cache/purge, POST /api/reload and POST /api/backends/{name}/{order}.";
 
 async fn nothing(method: Method) -> Response {
     match method {
@@ -128,8 +125,13 @@ fn named<'uri>(uri: &'uri Uri, beginning: &str) -> Cow<'uri, str> {
 }
 
 impl Admin {
+    /// What holds now.
+    fn serving(&self) -> Arc<Serving> {
+        self.current.load_full()
+    }
+
     async fn limits(&self, tenant: Option<&str>) -> Response {
-        match self.limits.limiter.report(tenant).await {
+        match self.serving().limiter.report(tenant).await {
             Some(report) => json_answer(StatusCode::OK, &report),
             None => json_answer(
                 StatusCode::NOT_FOUND,

@@ -26,6 +26,7 @@ use crate::config;
 use crate::identity::API_KEY;
 use crate::telemetry::of_error;
 pub use peer::Upstream;
+pub use reach::Reaching;
 use wire::Letter;
 
 /// Names the backend that answered.
@@ -33,16 +34,37 @@ const BACKEND_HEADER: &str = "x-outrigger-backend";
 /// How many times it was called for one answer, if more than once.
 const ATTEMPTS_HEADER: &str = "x-outrigger-attempts";
 
-/// The backends, in the order of the settings.
+/// The backends under one generation of settings, by their places; a place whose backend is no more is empty.
 pub struct Backends {
-    upstreams: Vec<Arc<Upstream>>,
+    upstreams: Vec<Option<Arc<Upstream>>>,
     fleet: Arc<Fleet>,
 }
 
 impl Backends {
     pub fn new(config: &config::Config, fleet: Arc<Fleet>) -> anyhow::Result<Self> {
-        let upstreams = config.backends.iter().map(|backend| Ok(Arc::new(Upstream::new(backend)?)));
+        let upstreams = config.backends.iter().map(|backend| Ok(Some(Arc::new(Upstream::new(backend)?))));
         Ok(Backends { upstreams: upstreams.collect::<anyhow::Result<_>>()?, fleet })
+    }
+
+    /// What these become under other settings. Connections stay where nothing of theirs has changed.
+    pub fn renewed<'config>(
+        &self,
+        backends: impl Iterator<Item = (usize, &'config config::Backend)>,
+        fleet: Arc<Fleet>,
+    ) -> anyhow::Result<Self> {
+        let mut upstreams = Vec::new();
+        for (place, backend) in backends {
+            upstreams.resize(upstreams.len().max(place + 1), None);
+            upstreams[place] = Some(match self.at(place) {
+                Some(known) => known.renewed(backend)?,
+                None => Arc::new(Upstream::new(backend)?),
+            });
+        }
+        Ok(Backends { upstreams, fleet })
+    }
+
+    fn at(&self, place: usize) -> Option<&Arc<Upstream>> {
+        self.upstreams.get(place)?.as_ref()
     }
 
     pub fn fleet(&self) -> &Arc<Fleet> {
@@ -53,14 +75,14 @@ impl Backends {
     /// addresses as so many.
     pub async fn replicas(&self) -> u32 {
         let welcome = self.fleet.members.iter().filter(|member| member.is_welcome());
-        let upstreams = welcome.filter_map(|member| self.upstreams.get(member.index));
+        let upstreams = welcome.filter_map(|member| self.at(member.index));
         let addresses = futures::future::join_all(upstreams.map(|upstream| upstream.addresses())).await;
         u32::try_from(addresses.into_iter().sum::<usize>()).unwrap_or(u32::MAX)
     }
 
     /// The backend of the routes that carry no model name; none where none may be asked.
     pub fn for_passed(&self) -> Option<&Arc<Upstream>> {
-        self.upstreams.get(self.fleet.for_passed()?)
+        self.at(self.fleet.for_passed()?)
     }
 
     /// How long a passed request may wait for a byte.
@@ -139,7 +161,7 @@ impl Failed {
 #[async_trait]
 impl filters::Backend for Backends {
     async fn call(&self, ask: &Ask, call: &Call) -> Result<Reply, Refusal> {
-        let upstream = self.upstreams.get(call.backend).ok_or(Reason::NoSuchModel)?;
+        let upstream = self.at(call.backend).ok_or(Reason::NoSuchModel)?;
         // One deadline for all of it: names, connecting, and heads that come a byte at a time.
         let until = Instant::now() + until_head(call.deadlines, ask);
         let body = if call.include_usage { ask.asking_for_usage() } else { ask.as_it_came() };

@@ -22,7 +22,7 @@ use serde::Deserialize;
 
 pub use backend::{Backend, BackendUrl, Protocol};
 pub use gpu::{Gpu, Mode, WhenCritical, Which};
-pub use load::load;
+pub use load::{Loaded, load, meant};
 pub use outrigger_filters::models::Models;
 pub use route::Passed;
 pub use telemetry::{LogFormat, OtlpProtocol, Telemetry};
@@ -226,7 +226,7 @@ impl Config {
         let clash = clash.or_else(|| self.backends_clash()).or_else(|| self.costs_clash());
         let clash = clash.or_else(|| self.seeing_clash());
         let gpu = || self.gpu.contradiction(&self.backends).map(|(key, words)| (format!("gpu.{key}"), words));
-        clash.or_else(gpu).or_else(|| self.missing_part().map(place))
+        clash.or_else(gpu).or_else(|| self.missing_part())
     }
 
     fn backends_clash(&self) -> Option<(String, String)> {
@@ -304,11 +304,17 @@ impl Config {
     }
 
     /// Files and variables that the settings name and that are not there.
-    fn missing_part(&self) -> Option<(&'static str, String)> {
-        let files = [("server.tls_cert", &self.server.tls_cert), ("server.tls_key", &self.server.tls_key)];
-        let authorities = self.backends.iter().map(|backend| ("backends.0.ca_file", &backend.ca_file));
-        let redis = std::iter::once(("redis.ca_file", &self.redis.ca_file));
-        for (key, file) in files.into_iter().chain(authorities).chain(redis) {
+    fn missing_part(&self) -> Option<(String, String)> {
+        let at = |place: usize, key: &str| format!("backends.{place}.{key}");
+        let files = [
+            ("server.tls_cert", &self.server.tls_cert),
+            ("server.tls_key", &self.server.tls_key),
+            ("redis.ca_file", &self.redis.ca_file),
+        ];
+        let files = files.into_iter().map(|(key, file)| (key.to_owned(), file));
+        let backends = || self.backends.iter().enumerate();
+        let authorities = backends().map(|(place, backend)| (at(place, "ca_file"), &backend.ca_file));
+        for (key, file) in files.chain(authorities) {
             if let Some(file) = file
                 && let Err(error) = std::fs::File::open(file)
             {
@@ -316,12 +322,14 @@ impl Config {
             }
         }
         if let Err(error) = Tokenizers::new(&self.tokenizers) {
-            return Some(("tokenizers", error.to_string()));
+            return Some(("tokenizers".to_owned(), error.to_string()));
         }
         let keys =
-            self.backends.iter().filter_map(|backend| Some(("backends.0.api_key_env", backend.api_key_env.as_ref()?)));
-        let webhook = self.alerts.webhook_key_env.iter().map(|variable| ("alerts.webhook_key_env", variable));
-        let password = self.redis.password_env.iter().map(|variable| ("redis.password_env", variable));
+            backends().filter_map(|(place, backend)| Some((at(place, "api_key_env"), backend.api_key_env.as_ref()?)));
+        let named = |key: &str, variable: &'_ String| (key.to_owned(), variable.clone());
+        let keys = keys.map(|(key, variable)| named(&key, variable));
+        let webhook = self.alerts.webhook_key_env.iter().map(|variable| named("alerts.webhook_key_env", variable));
+        let password = self.redis.password_env.iter().map(|variable| named("redis.password_env", variable));
         let unset = |variable: &str| !std::env::var(variable).is_ok_and(|value| !value.is_empty());
         let (key, variable) = keys.chain(password).chain(webhook).find(|(_, variable)| unset(variable))?;
         Some((key, format!("the environment variable {variable} is not set")))

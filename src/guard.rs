@@ -26,10 +26,13 @@ use pingora::server::ShutdownWatch;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 use tokio::time::{Sleep, sleep};
 
+use crate::serving::Current;
+
 /// Puts a [`Guarded`] around every connection of an application.
 pub struct Guard<A> {
     pub app: Arc<A>,
-    pub head_timeout: Duration,
+    /// Says how long a head may take.
+    pub current: Arc<Current>,
     pub connections: Connections,
 }
 
@@ -59,7 +62,7 @@ impl Drop for Open {
 
 impl<A> Clone for Guard<A> {
     fn clone(&self) -> Self {
-        Guard { app: self.app.clone(), head_timeout: self.head_timeout, connections: self.connections.clone() }
+        Guard { app: self.app.clone(), current: self.current.clone(), connections: self.connections.clone() }
     }
 }
 
@@ -67,7 +70,8 @@ impl<A> Clone for Guard<A> {
 impl<A: ServerApp + Send + Sync + 'static> ServerApp for Guard<A> {
     async fn process_new(self: &Arc<Self>, stream: Stream, shutdown: &ShutdownWatch) -> Option<Stream> {
         let _open = self.connections.enter();
-        self.app.process_new(Box::new(Guarded::new(stream, self.head_timeout)), shutdown).await
+        let head_timeout = self.current.load().config.server.head_timeout_ms.duration();
+        self.app.process_new(Box::new(Guarded::new(stream, head_timeout)), shutdown).await
     }
 
     /// Nothing. Pingora would cut connections that lie idle, and a request that is on its way on one of them would be lost.

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::SystemTime;
 
 use anyhow::Context as _;
+use arc_swap::ArcSwap;
 use async_trait::async_trait;
 use opentelemetry::KeyValue;
 use opentelemetry::metrics::Meter;
@@ -28,9 +29,10 @@ use tokio::time::Instant;
 use crate::events::Events;
 use crate::gpu::Gpu;
 use crate::machine::Machine;
-use crate::webhook::Webhook;
+use crate::webhook::{Address, Webhook};
 
 /// What it looks at beside the requests.
+#[derive(Clone)]
 pub struct Sources {
     pub fleet: Arc<Fleet>,
     pub books: Arc<Books>,
@@ -42,16 +44,28 @@ pub struct Sources {
 }
 
 pub struct Insight {
-    config: Config,
+    config: ArcSwap<Config>,
     profile: Profile,
     regressions: Regressions,
     slow: Slow,
     alerts: Mutex<Alerts>,
-    webhook: Option<Webhook>,
+    webhook: Webhook,
     writing: Mutex<()>,
     /// Another process keeps what is usual from now on.
     is_followed: AtomicBool,
-    sources: Sources,
+    sources: ArcSwap<Sources>,
+}
+
+/// What a reload changes of it; made before anything is changed.
+pub struct Renewal {
+    pub latency: Config,
+    pub alerts: alerts::Config,
+    pub webhook: Option<Arc<Address>>,
+    /// The names that backends have or had, by their places.
+    pub backends: Vec<String>,
+    pub fleet: Arc<Fleet>,
+    pub books: Arc<Books>,
+    pub cache: Arc<Cache>,
 }
 
 impl Insight {
@@ -66,21 +80,35 @@ impl Insight {
         sources: Sources,
     ) -> anyhow::Result<Self> {
         let now = Instant::now();
-        let webhook = (!alerts.webhook_url.is_empty()).then(|| {
-            let key = alerts.webhook_key_env.as_ref().and_then(|variable| std::env::var(variable).ok());
-            Webhook::new(&alerts.webhook_url, key.as_deref()).context("alerts.webhook_url")
-        });
+        let webhook = Webhook::new(Address::of(alerts).context("alerts.webhook_url")?);
         Ok(Insight {
-            config: config.clone(),
+            config: ArcSwap::from_pointee(config.clone()),
             profile: Profile::new(config, backends, now),
             regressions: Regressions::open(config, backends, now),
             slow: Slow::new(config, backends),
             alerts: Mutex::new(Alerts::new(alerts, now, date())),
-            webhook: webhook.transpose()?,
+            webhook,
             writing: Mutex::default(),
             is_followed: AtomicBool::new(false),
-            sources,
+            sources: ArcSwap::from_pointee(sources),
         })
+    }
+
+    /// Other settings from now on. What was seen and learned stays.
+    pub fn renew(&self, renewal: Renewal) {
+        let Renewal { latency, alerts, webhook, backends, fleet, books, cache } = renewal;
+        self.profile.renew(&latency, &backends);
+        self.regressions.renew(&latency, &backends);
+        self.slow.renew(&latency, &backends);
+        self.config.store(Arc::new(latency));
+        self.sources.rcu(|sources| Sources {
+            fleet: fleet.clone(),
+            books: books.clone(),
+            cache: cache.clone(),
+            ..Sources::clone(sources)
+        });
+        self.webhook.aim(webhook);
+        self.alerts.lock().unwrap_or_else(PoisonError::into_inner).renew(&alerts, Instant::now(), date());
     }
 
     /// Takes a request that is over; on the thread of telemetry.
@@ -89,7 +117,7 @@ impl Insight {
         let digest = Digest::of(record);
         self.profile.count(now, &digest);
         self.regressions.count(now, &digest);
-        if self.config.profile {
+        if self.config.load().profile {
             self.slow.take(now, record);
         }
     }
@@ -104,7 +132,7 @@ impl Insight {
 
     /// What `GET /api/performance/report` answers. Not on a worker.
     pub fn report(&self) -> Value {
-        report::report(Instant::now(), &self.config, &self.profile, &self.regressions, &self.dependencies())
+        report::report(Instant::now(), &self.config.load(), &self.profile, &self.regressions, &self.dependencies())
     }
 
     pub fn slow(&self) -> Value {
@@ -121,7 +149,8 @@ impl Insight {
     }
 
     fn dependencies(&self) -> Dependencies {
-        let Sources { fleet, cache, store, .. } = &self.sources;
+        let sources = self.sources.load();
+        let Sources { fleet, cache, store, .. } = &**sources;
         let redis = store.as_ref().map(|store| {
             let waited = store.waited(Window::Five);
             Redis {
@@ -150,7 +179,8 @@ impl Insight {
 
     /// What a rule reads. What nobody measures here is none.
     fn read(&self, rule: &Rule, now: Instant) -> Option<f64> {
-        let Sources { fleet, books, store, machine, gpu, .. } = &self.sources;
+        let sources = self.sources.load();
+        let Sources { fleet, books, store, machine, gpu, .. } = &**sources;
         let of = Of { backend: rule.backend.as_deref(), model: rule.model.as_deref() };
         let seen = |reading| self.profile.reading(now, reading, rule.window, of);
         let millis = |reading| seen(reading).map(|seconds| seconds * 1e3);
@@ -198,7 +228,7 @@ impl Insight {
             Class::Normal => tracing::info!(backend, model, measure, was, ratio, "as fast as usual again"),
             _ => tracing::warn!(backend, model, measure, class, was, ratio, "slower than usual"),
         }
-        self.sources.events.say("regression", told);
+        self.sources.load().events.say("regression", told);
     }
 
     fn alerted(&self, change: &alerts::Change) {
@@ -210,10 +240,8 @@ impl Insight {
             Level::Warning => tracing::warn!(rule, metric, value, threshold, level = "warning", "alert"),
             Level::Critical => tracing::error!(rule, metric, value, threshold, level = "critical", "alert"),
         }
-        if let Some(webhook) = &self.webhook {
-            webhook.tell(json!({ "kind": "alert", "data": told }));
-        }
-        self.sources.events.say("alert", told);
+        self.webhook.tell(json!({ "kind": "alert", "data": told }));
+        self.sources.load().events.say("alert", told);
     }
 
     pub fn observe(self: &Arc<Self>, meter: &Meter) {
@@ -261,9 +289,7 @@ impl Insight {
     /// Keeps what was learned, at the end, and lets what is to be posted go out.
     pub fn finish(&self) {
         self.write(self.regressions.snapshot());
-        if let Some(webhook) = &self.webhook {
-            webhook.finish();
-        }
+        self.webhook.finish();
     }
 
     fn write(&self, snapshot: Option<Snapshot>) {
@@ -305,11 +331,6 @@ impl BackgroundService for Watching {
                 }
             }
         };
-        let posting = async {
-            if let Some(webhook) = &self.0.webhook {
-                webhook.run().await;
-            }
-        };
-        tokio::join!(looking, posting);
+        tokio::join!(looking, self.0.webhook.run());
     }
 }

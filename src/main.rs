@@ -19,10 +19,13 @@ mod machine;
 mod memory;
 mod prices;
 mod proxy;
+mod reload;
 mod routes;
 mod scaling;
 mod service;
+mod serving;
 mod telemetry;
+mod tls;
 mod upgrade;
 mod webhook;
 
@@ -93,16 +96,17 @@ fn main() -> ExitCode {
         Some(Command::Health(question)) if !question.needs_settings() => return said(question.ask(None)),
         _ => {}
     }
-    let config = match config::load(arguments.config.as_deref(), &config::environment()) {
-        Ok(config) => config,
+    let loaded = match config::load(arguments.config.as_deref(), &config::environment()) {
+        Ok(loaded) => loaded,
         Err(problem) => {
             eprintln!("outrigger: {problem}");
             return ExitCode::FAILURE;
         }
     };
+    let config = &loaded.config;
     match &arguments.command {
-        Some(Command::Ledger { command }) => return said(command.run(Some(&config))),
-        Some(Command::Health(question)) => return said(question.ask(Some(&config))),
+        Some(Command::Ledger { command }) => return said(command.run(Some(config))),
+        Some(Command::Health(question)) => return said(question.ask(Some(config))),
         _ => {}
     }
     if matches!(arguments.command, Some(Command::Check)) {
@@ -112,7 +116,7 @@ fn main() -> ExitCode {
         println!("The settings are good.");
         return ExitCode::SUCCESS;
     }
-    said(service::run(config, arguments.upgrade))
+    said(service::run(loaded, arguments.config, arguments.upgrade))
 }
 
 fn said(outcome: anyhow::Result<()>) -> ExitCode {

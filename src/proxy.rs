@@ -12,36 +12,30 @@ use http::uri::PathAndQuery;
 use outrigger_filters::breaker::wishes;
 use outrigger_filters::cost;
 use outrigger_filters::labels;
-use outrigger_filters::rate_limit::{Limiter, Permit};
+use outrigger_filters::rate_limit::Permit;
 use outrigger_filters::semantic_cache::steering;
-use outrigger_filters::{Chain, Reason, Refusal, Route, Tenant};
+use outrigger_filters::{Reason, Refusal, Route, Tenant};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::proxy::{FailToProxy, ProxyHttp, Session};
 use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorSource, ErrorType, Result};
 
-use crate::backend::{Backends, Upstream, put_key};
-use crate::config::{Server, Tenants};
+use crate::backend::{Upstream, put_key};
 use crate::downstream::{self, Interrupted};
 use crate::ending::Ending;
 use crate::form;
 use crate::guard::Guarded;
 use crate::identity;
 use crate::routes::{Fate, fate};
-use crate::telemetry::{self, ServerMetrics, Telling};
+use crate::serving::{Current, Serving};
+use crate::telemetry::{self, ServerMetrics};
 use crate::upgrade::Turn;
 pub use request::{Active, Request};
 
 pub struct Proxy {
-    pub server: Server,
-    pub tenants: Tenants,
-    pub chain: Chain,
-    pub limiter: Arc<Limiter>,
-    /// The headers that limits tell senders apart by.
-    pub marks: Vec<HeaderName>,
-    pub backends: Arc<Backends>,
+    /// What holds now. A request takes it once, at its begin, and keeps to it.
+    pub current: Arc<Current>,
     pub metrics: ServerMetrics,
-    pub telling: Telling,
     pub active: Active,
     pub ending: Ending,
     pub turn: Turn,
@@ -52,10 +46,10 @@ pub struct Proxy {
 /// The word for a client that went before it was answered.
 const ABANDONED: &str = "abandoned";
 
-impl Proxy {
+impl Serving {
     /// Who asks, if he may ask now: before anything of the body is read.
     fn welcome(&self, session: &Session) -> Result<Tenant, Refusal> {
-        let tenant = identity::tenant(&self.tenants.from, &session.req_header().headers)?;
+        let tenant = identity::tenant(&self.config.tenants.from, &session.req_header().headers)?;
         let address = relay::client(session);
         self.limiter.guard.check(&tenant, address)?;
         Ok(tenant)
@@ -67,8 +61,24 @@ impl Proxy {
         self.marks.iter().filter_map(mark).collect()
     }
 
+    /// Whether a request may go through without the chain.
+    async fn pass(&self, session: &Session) -> Result<(Permit, Arc<Upstream>), Refusal> {
+        let tenant = self.welcome(session)?;
+        let limit = self.config.server.max_body_bytes.get();
+        if declared_length(session.req_header()).is_some_and(|length| length > limit) {
+            return Err(Reason::BodyTooLarge { limit }.into());
+        }
+        let permit = self.limiter.admit_passed(tenant, &self.marks(session)).await?;
+        // Chosen once: the head that is written for it must go to nobody else.
+        let upstream = self.backends.for_passed().ok_or(Reason::Unavailable)?.clone();
+        Ok((permit, upstream))
+    }
+}
+
+impl Proxy {
     async fn held(&self, session: &mut Session, route: Route, request: &mut Request) -> Result<()> {
-        let welcome = self.welcome(session);
+        let serving = request.serving.clone();
+        let welcome = serving.welcome(session);
         let wishes = cost::wishes::check(&session.req_header().headers);
         let tenant = match welcome.and_then(|tenant| Ok(wishes.map(|()| tenant)?)) {
             Ok(tenant) => tenant,
@@ -77,12 +87,12 @@ impl Proxy {
         request.seen.tenant = Some(tenant);
         let read = tokio::select! {
             biased;
-            read = downstream::read_ask(session, route, tenant, request, &self.server) => read,
+            read = downstream::read_ask(session, route, tenant, request, &serving.config.server) => read,
             () = self.ending.over() => Err(Reason::Stopping.into()),
         };
         let ask = match read {
             Ok(mut ask) => {
-                ask.marks = self.marks(session);
+                ask.marks = serving.marks(session);
                 ask.steer(steering(session));
                 request.asks_cost = cost::wishes::asks_cost(ask.steering());
                 request.seen.streams = ask.question.stream;
@@ -96,7 +106,7 @@ impl Proxy {
         };
         let outcome = tokio::select! {
             biased;
-            outcome = self.chain.run_traced(ask.clone(), request.trace.clone()) => outcome,
+            outcome = serving.chain.run_traced(ask.clone(), request.trace.clone()) => outcome,
             () = downstream::until_gone(session) => {
                 request.seen.model = Some(self.metrics.failed(&ask, &request.tokens, ABANDONED));
                 request.seen.error = Some(ABANDONED);
@@ -123,19 +133,6 @@ impl Proxy {
                 self.refuse(session, request, &refusal).await
             }
         }
-    }
-
-    /// Whether a request may go through without the chain.
-    async fn pass(&self, session: &Session) -> Result<(Permit, Arc<Upstream>), Refusal> {
-        let tenant = self.welcome(session)?;
-        let limit = self.server.max_body_bytes.get();
-        if declared_length(session.req_header()).is_some_and(|length| length > limit) {
-            return Err(Reason::BodyTooLarge { limit }.into());
-        }
-        let permit = self.limiter.admit_passed(tenant, &self.marks(session)).await?;
-        // Chosen once: the head that is written for it must go to nobody else.
-        let upstream = self.backends.for_passed().ok_or(Reason::Unavailable)?.clone();
-        Ok((permit, upstream))
     }
 
     async fn refuse(&self, session: &mut Session, request: &mut Request, refusal: &Refusal) -> Result<()> {
@@ -167,14 +164,17 @@ impl ProxyHttp for Proxy {
 
     async fn early_request_filter(&self, session: &mut Session, ctx: &mut Self::CTX) -> Result<()> {
         guarded(session, Guarded::head_is_read);
+        let serving = self.current.load_full();
+        let server = &serving.config.server;
         let client = session.as_downstream_mut();
-        client.set_write_timeout(Some(self.server.write_timeout_ms.duration()));
+        client.set_write_timeout(Some(server.write_timeout_ms.duration()));
         client.set_pipelining_enabled(true);
         if client.get_keepalive().is_some() {
-            client.set_keepalive(Some(self.server.idle_timeout_secs.get()));
+            client.set_keepalive(Some(server.idle_timeout_secs.get()));
         }
         let head = session.req_header();
-        *ctx = Some(Request::begin(head, self.telling.begin(&head.headers), self.active.enter()));
+        let trace = serving.telling.begin(&head.headers);
+        *ctx = Some(Request::begin(head, serving, trace, self.active.enter()));
         Ok(())
     }
 
@@ -188,15 +188,17 @@ impl ProxyHttp for Proxy {
             return Ok(false);
         }
         let head = session.req_header();
-        let fate = form::check(head, self.server.max_head_bytes.get())
-            .and_then(|()| fate(&head.method, head.uri.path(), &self.server.passed));
+        let serving = request.serving.clone();
+        let server = &serving.config.server;
+        let fate = form::check(head, server.max_head_bytes.get())
+            .and_then(|()| fate(&head.method, head.uri.path(), &server.passed));
         match fate {
             Ok(Fate::Held(route)) => {
                 request.seen.route = Some(route);
                 self.held(session, route, request).await?;
                 Ok(true)
             }
-            Ok(Fate::Passed(pattern)) => match self.pass(session).await {
+            Ok(Fate::Passed(pattern)) => match serving.pass(session).await {
                 Ok((permit, upstream)) => {
                     request.seen.passed = Some(pattern.text.clone());
                     (request.permit, request.upstream) = (Some(permit), Some(upstream));
@@ -212,16 +214,16 @@ impl ProxyHttp for Proxy {
     }
 
     async fn upstream_peer(&self, _session: &mut Session, ctx: &mut Self::CTX) -> Result<Box<HttpPeer>> {
-        if ctx.as_ref().is_some_and(|request| request.is_relayed) {
+        let request = ctx.as_ref().ok_or_else(|| Error::new(ErrorType::InternalError))?;
+        if request.is_relayed {
             let next = self.next.clone().ok_or_else(|| Error::new(ErrorType::InternalError))?;
             return Ok(Box::new(next));
         }
-        let upstream = ctx.as_ref().and_then(|request| request.upstream.clone());
-        let upstream = upstream.ok_or_else(|| Error::new(ErrorType::InternalError))?;
+        let upstream = request.upstream.clone().ok_or_else(|| Error::new(ErrorType::InternalError))?;
         match upstream.peer().await {
             Ok(peers) => {
                 let mut peer = HttpPeer::clone(&peers.usual);
-                peer.options.read_timeout = Some(self.backends.whole_deadline());
+                peer.options.read_timeout = Some(request.serving.backends.whole_deadline());
                 Ok(Box::new(peer))
             }
             Err(error) => Error::e_because(ErrorType::ConnectError, "resolving the backend's name", error),
@@ -270,7 +272,7 @@ impl ProxyHttp for Proxy {
         }
         if let (Some(request), Some(bytes)) = (ctx.as_mut().filter(|request| !request.is_relayed), body) {
             request.passed_bytes += bytes.len();
-            if request.passed_bytes > self.server.max_body_bytes.get() {
+            if request.passed_bytes > request.serving.config.server.max_body_bytes.get() {
                 return Error::e_explain(ErrorType::HTTPStatus(413), "the body is too large");
             }
         }
@@ -287,7 +289,7 @@ impl ProxyHttp for Proxy {
             head.insert_header("x-request-id", request.id.clone())?;
             if let Some(permit) = &request.permit {
                 let mut told = HeaderMap::new();
-                self.limiter.tell(permit, &mut told);
+                request.serving.limiter.tell(permit, &mut told);
                 for (name, value) in &told {
                     head.insert_header(name, value)?;
                 }
@@ -309,8 +311,9 @@ impl ProxyHttp for Proxy {
     }
 
     async fn fail_to_proxy(&self, session: &mut Session, error: &Error, ctx: &mut Self::CTX) -> FailToProxy {
+        let limit = || ctx.as_ref().map_or(0, |request| request.serving.config.server.max_body_bytes.get());
         let reason = match (error.etype(), error.esource()) {
-            (ErrorType::HTTPStatus(413), _) => Reason::BodyTooLarge { limit: self.server.max_body_bytes.get() },
+            (ErrorType::HTTPStatus(413), _) => Reason::BodyTooLarge { limit: limit() },
             (_, ErrorSource::Downstream) => return FailToProxy { error_code: 0, can_reuse_downstream: false },
             (ErrorType::ConnectTimedout | ErrorType::ConnectError | ErrorType::ConnectRefused, _)
             | (ErrorType::ConnectNoRoute | ErrorType::TLSHandshakeFailure | ErrorType::TLSHandshakeTimedout, _) => {

@@ -18,8 +18,8 @@ use pingora::services::background::BackgroundService;
 use serde_json::{Value, json};
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
-use crate::backend::Backends;
 use crate::events::Events;
+use crate::serving::Current;
 
 /// Changes that are kept for `GET /api/scaling`.
 const KEPT: usize = 64;
@@ -27,7 +27,7 @@ const KEPT: usize = 64;
 pub struct Scales {
     state: Mutex<State>,
     meters: Meters,
-    backends: Arc<Backends>,
+    current: Arc<Current>,
     store: Option<Arc<Store>>,
     events: Arc<Events>,
 }
@@ -40,8 +40,8 @@ struct State {
 }
 
 impl Scales {
-    pub fn new(backends: Arc<Backends>, store: Option<Arc<Store>>, events: Arc<Events>, meter: &Meter) -> Arc<Self> {
-        let scales = Scales { state: Mutex::default(), meters: Meters::new(meter), backends, store, events };
+    pub fn new(current: Arc<Current>, store: Option<Arc<Store>>, events: Arc<Events>, meter: &Meter) -> Arc<Self> {
+        let scales = Scales { state: Mutex::default(), meters: Meters::new(meter), current, store, events };
         let scales = Arc::new(scales);
         scales.observe(meter);
         scales
@@ -49,7 +49,7 @@ impl Scales {
 
     /// What `GET /api/scaling` answers.
     pub fn report(&self) -> Value {
-        let Demand { held, held_by_engines, waited, refused } = self.backends.fleet().demand();
+        let Demand { held, held_by_engines, waited, refused } = self.current.load().fleet().demand();
         let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let mut report = state.scaling.report(Instant::now());
         report["held"] = json!({ "outrigger": held, "engines": held_by_engines });
@@ -60,10 +60,10 @@ impl Scales {
     }
 
     async fn look(&self) {
-        let demand = self.backends.fleet().demand();
+        let demand = self.current.load().fleet().demand();
         let seen = Seen {
             outriggers: self.outriggers(),
-            backends: Some(self.backends.replicas().await),
+            backends: Some(self.current.load_full().backends.replicas().await),
             held: demand.held + demand.held_by_engines,
             refused: demand.refused,
         };
@@ -125,13 +125,13 @@ impl Scales {
                 observer.observe(state.scaling.is_pressed().into(), &[]);
             })
             .build();
-        let backends = Arc::downgrade(&self.backends);
+        let current = Arc::downgrade(&self.current);
         meter
             .u64_observable_gauge("outrigger_scaling_held_requests")
             .with_description("Requests that wait for room: here, and in the engines as those say.")
             .with_callback(move |observer| {
-                let Some(backends) = backends.upgrade() else { return };
-                let demand = backends.fleet().demand();
+                let Some(current) = current.upgrade() else { return };
+                let demand = current.load().fleet().demand();
                 observer.observe(demand.held, &[KeyValue::new("by", "outrigger")]);
                 observer.observe(demand.held_by_engines, &[KeyValue::new("by", "engine")]);
             })
@@ -144,10 +144,10 @@ impl Scales {
             }),
         ];
         for (name, words, counted) in counters {
-            let backends = Arc::downgrade(&self.backends);
+            let current = Arc::downgrade(&self.current);
             let observe = move |observer: &dyn opentelemetry::metrics::AsyncInstrument<u64>| {
-                if let Some(backends) = backends.upgrade() {
-                    observer.observe(counted(&backends.fleet().demand()), &[]);
+                if let Some(current) = current.upgrade() {
+                    observer.observe(counted(&current.load().fleet().demand()), &[]);
                 }
             };
             meter.u64_observable_counter(name).with_description(words).with_callback(observe).build();

@@ -7,12 +7,13 @@ mod signals;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
-use std::sync::{Arc, Mutex, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 use anyhow::Context as _;
+use arc_swap::ArcSwap;
 use async_trait::async_trait;
 use opentelemetry::InstrumentationScope;
 use outrigger_filters as filters;
@@ -35,8 +36,8 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use crate::admin::{self, Admin};
-use crate::backend::Backends;
-use crate::config::{Backend, Config};
+use crate::backend::{Backends, Reaching};
+use crate::config::{Backend, Config, Loaded};
 use crate::ending::Ending;
 use crate::events::Events;
 use crate::gpu::{self, Gpu};
@@ -44,9 +45,12 @@ use crate::guard::{Connections, Guard};
 use crate::insight::{self, Insight, Watching};
 use crate::machine::Machine;
 use crate::proxy::{Active, Proxy};
+use crate::reload::{self, Reload};
 use crate::scaling::{Looking, Scales};
+use crate::serving::{self, Current, Serving};
 use crate::telemetry::spans::Server as Spoken;
-use crate::telemetry::{self, Clerk, Desk, Metrics, Otlp, ServerMetrics, Telling, start_logging};
+use crate::telemetry::{self, Clerk, Desk, Metrics, Orders, Otlp, ServerMetrics, Telling, start_logging};
+use crate::tls::Certificates;
 use crate::upgrade::{self, Gated, Given, Incumbent, Knowing, Predecessor, Served, Sockets, Succession, Turn};
 use drain::{Drain, LastWords};
 pub use readiness::{Readiness, reachable};
@@ -54,9 +58,12 @@ use signals::Signals;
 
 /// After the time to drain: the ledger, what others hold for us, and the last words to a collector that may be slow.
 const LAST_SECS: u64 = 10;
+/// Pingora's own bound on draining, since a reload may give it a longer time than the start did.
+const LONGEST_DRAIN: u64 = 3_600;
 
-/// Serves until told to stop.
-pub fn run(mut config: Config, upgrade: bool) -> anyhow::Result<()> {
+/// Serves until told to stop. The settings may be read again from `file`; with `upgrade` it takes another's place.
+pub fn run(loaded: Loaded, file: Option<PathBuf>, upgrade: bool) -> anyhow::Result<()> {
+    let Loaded { mut config, table } = loaded;
     let logs = start_logging(&config.telemetry).context("telemetry.log_level")?;
     let mut predecessor = if upgrade { predecessor(&config)? } else { None };
     let follows = predecessor.is_some();
@@ -94,15 +101,50 @@ pub fn run(mut config: Config, upgrade: bool) -> anyhow::Result<()> {
     let names: Vec<_> = config.backends.iter().map(|backend| backend.name.clone()).collect();
     let insight = Arc::new(Insight::new(&config.latency, &config.alerts, &names, sources)?);
     insight.observe(&metrics.meter);
-    let scales = Scales::new(backends.clone(), limits.store.clone(), events.clone(), &metrics.meter);
-    let desk = telling(&config, &metrics, otlp.as_ref(), insight.clone())?;
-    let knowing = Knowing {
-        limiter: limits.limiter.clone(),
-        fleet: backends.fleet().clone(),
-        books: books.0.clone(),
-        cache: cache.0.clone(),
-        insight: insight.clone(),
+    let orders = Arc::new(Orders {
+        access_log: AtomicBool::new(config.telemetry.access_log),
+        servers: ArcSwap::from_pointee(config.backends.iter().map(spoken).collect()),
+    });
+    let desk = telling(&config, &metrics, otlp.as_ref(), insight.clone(), orders.clone())?;
+    let active = Active::default();
+    let connections = Connections::default();
+    let ending = Ending::default();
+    let certificates = match (&config.server.tls_cert, &config.server.tls_key) {
+        (Some(chain), Some(key)) => Some(Certificates::read(chain, key).context("server.tls_cert")?),
+        _ => None,
     };
+
+    let lasting = filters::Lasting::new(&metrics.meter);
+    let parts = serving::Parts {
+        limiter: limits.limiter.clone(),
+        tokenizers: limits.tokenizers.clone(),
+        cache: cache.0.clone(),
+        books: books.0.clone(),
+        backends: backends.clone(),
+        telling: Telling::new(&config.telemetry, desk.clone()),
+    };
+    let current = Arc::new(Current::new(Serving::new(config.clone(), parts, &lasting)));
+    let reload = Arc::new(Reload::new(
+        reload::Lasting {
+            current: current.clone(),
+            rooms: lasting,
+            tokenizers: limits.tokenizers.clone(),
+            insight: insight.clone(),
+            desk: desk.clone(),
+            orders,
+            verbosity: logs.verbosity(),
+            certificates: certificates.clone(),
+            events: events.clone(),
+        },
+        reload::Source { file, table },
+        &metrics.meter,
+    ));
+
+    reload::hear_hangups().context("SIGHUP")?;
+    let conf = Arc::new(server_conf(&config));
+    let mut server = Server::new_with_opt_and_conf(None, server_conf(&config));
+    server.bootstrap();
+    let knowing = Knowing { current: current.clone(), insight: insight.clone() };
     let turn = Turn::default();
     let doors = Doors::new(&config, &sockets, turn.clone())?;
     let (replaced, confirmed) = (Arc::<Notify>::default(), CancellationToken::new());
@@ -127,59 +169,48 @@ pub fn run(mut config: Config, upgrade: bool) -> anyhow::Result<()> {
         upgrade_socket: config.server.upgrade_socket.clone(),
         relayed: doors.relayed.clone(),
     };
-    let active = Active::default();
-    let connections = Connections::default();
-    let ending = Ending::default();
-
-    let conf = Arc::new(server_conf(&config));
-    let mut server = Server::new_with_opt_and_conf(None, server_conf(&config));
-    server.bootstrap();
-    let shared = Shared { limits: &limits, cache: &cache, books: &books, backends: &backends };
-    let telling = Telling::new(&config.telemetry, desk.clone());
-    let of_requests = OfRequests {
+    let proxy = Proxy {
+        current: current.clone(),
+        metrics: ServerMetrics::new(&metrics.meter),
         active: active.clone(),
-        connections: connections.clone(),
         ending: ending.clone(),
         turn: turn.clone(),
-        telling,
+        next: config.server.upgrade_socket.as_deref().map(next_process).transpose()?,
     };
-    let guard = guard(&config, &conf, &metrics, &shared, of_requests)?;
-    for service in doors.services(&config, guard)? {
+    let guard = guard(&config, &conf, proxy, connections.clone());
+    for service in doors.services(&config, guard, certificates)? {
         server.add_service(service);
     }
     server.add_service(background_service("succession", succession));
     if config.server.upgrade_socket.is_some() {
         server.add_service(background_service("upgrade", Served(incumbent.clone())));
     }
-    let readiness = Readiness {
-        listen: config.server.listen,
-        ending: ending.clone(),
-        limiter: limits.limiter.clone(),
-        books: books.0.clone(),
-    };
+    let scales = Scales::new(current.clone(), limits.store.clone(), events.clone(), &metrics.meter);
+    let readiness = Readiness { listen: config.server.listen, ending: ending.clone(), current: current.clone() };
     let admin = Admin {
         metrics: metrics.clone(),
         readiness,
-        limits: limits.clone(),
-        cache: cache.0.clone(),
-        cache_config: config.semantic_cache.clone(),
-        books: books.0.clone(),
-        fleet: backends.fleet().clone(),
+        store: limits.store.clone(),
+        current: current.clone(),
         events: events.clone(),
         insight: insight.clone(),
         scales: scales.clone(),
         machine,
         gpu: gpu.clone(),
-        health: config.health,
-        hosts: config.server.admin_hosts.clone(),
+        reload: reload.clone(),
     };
     let listener = sockets.admin.try_clone().context("server.admin")?;
     let admin = admin::Service { admin: Arc::new(admin), listener, turn: turn.clone() };
     incumbent.holds(sockets);
     server.add_service(background_service("admin", admin));
-    let watching = gpu::Watching { gpu, fleet: backends.fleet().clone(), events: events.clone() };
+    let watching = gpu::Watching { gpu, current: current.clone(), events: events.clone() };
     server.add_service(background_service("gpu", watching));
-    server.add_service(background_service("backends", Watched(backends)));
+    server.add_service(background_service("reload", reload::Hangups(reload)));
+    server.add_service(background_service(
+        "backends",
+        Watched(Mutex::new(Some(backends.fleet().clone())), current.clone()),
+    ));
+    drop(backends);
     let limiter = limits.limiter.clone();
     server.add_service(background_service("limits", limits));
     let kept = cache.0.clone();
@@ -188,23 +219,9 @@ pub fn run(mut config: Config, upgrade: bool) -> anyhow::Result<()> {
     server.add_service(background_service("scaling", Looking(scales)));
     let spent = books.0.clone();
     server.add_service(background_service("costs", books));
-    let time = Duration::from_secs(config.server.drain_secs);
     let last_words = Mutex::new(Some(LastWords { desk, insight, metrics, held: (otlp, logs) }));
-    let time_if_replaced = Duration::from_secs(config.server.upgrade_drain_secs);
-    let drain = Drain {
-        ending,
-        active,
-        connections,
-        turn,
-        incumbent,
-        limiter,
-        kept,
-        spent,
-        events,
-        last_words,
-        time,
-        time_if_replaced,
-    };
+    let drain =
+        Drain { ending, active, connections, turn, incumbent, limiter, kept, spent, events, last_words, current };
     server.add_service(background_service("drain", drain));
 
     tracing::info!(
@@ -224,6 +241,7 @@ fn telling(
     metrics: &Metrics,
     otlp: Option<&Otlp>,
     insight: Arc<Insight>,
+    orders: Arc<Orders>,
 ) -> anyhow::Result<Arc<Desk>> {
     let desk = Arc::new(Desk::new(telemetry::PLACES));
     desk.observe(&metrics.meter);
@@ -234,8 +252,7 @@ fn telling(
     }
     let clerk = Clerk {
         insight,
-        access_log: config.telemetry.access_log,
-        servers: config.backends.iter().map(spoken).collect(),
+        orders,
         exemplars: metrics.exemplars.clone(),
         collector,
         scope: InstrumentationScope::builder("outrigger").with_version(env!("CARGO_PKG_VERSION")).build(),
@@ -255,69 +272,23 @@ fn machine(config: &Config, metrics: &Metrics) -> std::io::Result<Arc<Machine>> 
     Ok(machine)
 }
 
-fn spoken(backend: &Backend) -> Spoken {
+/// A backend as it is told of.
+pub fn spoken(backend: &Backend) -> Spoken {
     let url = &backend.url;
     let (address, port) = (url.host.as_str().into(), url.port);
     Spoken { name: backend.name.as_str().into(), address, port }
 }
 
-/// What requests share with the admin port and the background.
-struct Shared<'parts> {
-    limits: &'parts Limits,
-    cache: &'parts Kept,
-    books: &'parts Spending,
-    backends: &'parts Arc<Backends>,
-}
-
-/// What requests and the end of the process know of each other.
-struct OfRequests {
-    active: Active,
-    connections: Connections,
-    ending: Ending,
-    turn: Turn,
-    telling: Telling,
-}
-
 /// What each connection of a client comes into.
-fn guard(
-    config: &Config,
-    conf: &Arc<ServerConf>,
-    metrics: &Metrics,
-    shared: &Shared<'_>,
-    of_requests: OfRequests,
-) -> anyhow::Result<Guard<HttpProxy<Proxy>>> {
-    let OfRequests { active, connections, ending, turn, telling } = of_requests;
-    let Shared { limits, cache, books, backends } = shared;
-    let rooms = filters::Rooms {
-        dedup: config.dedup.clone(),
-        limiter: limits.limiter.clone(),
-        tokenizers: limits.tokenizers.clone(),
-        cache: cache.0.clone(),
-        fleet: backends.fleet().clone(),
-        books: books.0.clone(),
-    };
-    let proxy = Proxy {
-        server: config.server.clone(),
-        tenants: config.tenants.clone(),
-        chain: filters::chain(&rooms, &metrics.meter, Arc::clone(backends) as Arc<dyn filters::Backend>),
-        limiter: limits.limiter.clone(),
-        marks: config.rate_limit.headers(),
-        backends: Arc::clone(backends),
-        metrics: ServerMetrics::new(&metrics.meter),
-        telling,
-        active,
-        ending,
-        turn,
-        next: config.server.upgrade_socket.as_deref().map(next_process).transpose()?,
-    };
+fn guard(config: &Config, conf: &Arc<ServerConf>, proxy: Proxy, connections: Connections) -> Guard<HttpProxy<Proxy>> {
+    let current = proxy.current.clone();
     let mut app = http_proxy(conf, proxy);
     let mut options = HttpServerOptions::default();
     options.h2c = true;
     options.h2_idle_timeout = Some(Duration::from_secs(config.server.idle_timeout_secs.get()));
     app.server_options = Some(options);
     app.h2_options = Some(h2_options(config));
-    let head_timeout = config.server.head_timeout_ms.duration();
-    Ok(Guard { app: Arc::new(app), head_timeout, connections })
+    Guard { app: Arc::new(app), current, connections }
 }
 
 /// Where requests are relayed to that come when another process has taken over.
@@ -369,7 +340,12 @@ impl Doors {
         Ok(Doors { clients, relayed: Arc::new(Mutex::new(Fds::new())), turn })
     }
 
-    fn services(self, config: &Config, guard: Guard<HttpProxy<Proxy>>) -> anyhow::Result<Vec<Clients>> {
+    fn services(
+        self,
+        config: &Config,
+        guard: Guard<HttpProxy<Proxy>>,
+        certificates: Option<Arc<Certificates>>,
+    ) -> anyhow::Result<Vec<Clients>> {
         let Doors { clients, relayed, turn } = self;
         let mut services = Vec::new();
         if let Some(path) = &config.server.upgrade_socket {
@@ -380,14 +356,15 @@ impl Doors {
         }
         let mut service = Service::new("clients".to_owned(), guard);
         let listen = config.server.listen.to_string();
-        match (&config.server.tls_cert, &config.server.tls_key) {
-            (Some(cert), Some(key)) => {
-                let mut tls = TlsSettings::intermediate(&cert.display().to_string(), &key.display().to_string())
-                    .map_err(|error| anyhow::anyhow!("server.tls_cert: {error}"))?;
+        match certificates {
+            Some(certificates) => {
+                let mut tls =
+                    TlsSettings::intermediate("", "").map_err(|error| anyhow::anyhow!("server.tls_cert: {error}"))?;
+                tls.set_cert_resolver(certificates);
                 tls.enable_h2();
                 service.add_tls_with_settings(&listen, None, tls);
             }
-            _ => service.add_tcp(&listen),
+            None => service.add_tcp(&listen),
         }
         services.push(Gated { service, turn, sockets: clients });
         Ok(services)
@@ -414,7 +391,7 @@ fn server_conf(config: &Config) -> ServerConf {
         work_stealing: false,
         // A bound behind our own: see Drain.
         grace_period_seconds: Some(
-            config.server.drain_secs.max(config.server.upgrade_drain_secs).saturating_add(LAST_SECS),
+            config.server.drain_secs.max(config.server.upgrade_drain_secs).max(LONGEST_DRAIN).saturating_add(LAST_SECS),
         ),
         graceful_shutdown_timeout_seconds: Some(1),
         upstream_keepalive_pool_size: 256,
@@ -523,12 +500,15 @@ impl BackgroundService for Spending {
 }
 
 /// The backends, with what is found out about them behind the requests.
-struct Watched(Arc<Backends>);
+struct Watched(Mutex<Option<Arc<Fleet>>>, Arc<Current>);
 
 #[async_trait]
 impl BackgroundService for Watched {
     /// Never told to stop: requests in flight go on choosing.
     async fn start(&self, _shutdown: ShutdownWatch) {
-        self.0.fleet().clone().run(self.0.clone()).await;
+        let fleet = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(fleet) = fleet {
+            fleet.run(Arc::new(Reaching(self.1.clone()))).await;
+        }
     }
 }

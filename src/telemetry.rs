@@ -26,10 +26,10 @@ use outrigger_filters::{Reply, dedup};
 use prometheus::Registry;
 
 use crate::config::Telemetry;
-pub use clerk::Clerk;
+pub use clerk::{Clerk, Orders};
 pub use desk::{Desk, PLACES};
 pub use exemplars::Exemplars;
-pub use logs::{Logs, start as start_logging};
+pub use logs::{Logs, Verbosity, check as check_level, start as start_logging};
 pub use otlp::Otlp;
 pub use propagation::Telling;
 pub use server::{ServerMetrics, Tokens, word};

@@ -3,8 +3,11 @@
 //! Posting never holds anybody up: what is to be told waits in a bounded line. It is tried a few times; that the address
 //! does not take it is said once, until it does again.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::ArcSwapOption;
+use outrigger_filters::alerts;
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue};
 use reqwest::{Client, Url};
 use serde_json::Value;
@@ -21,35 +24,58 @@ const LAST_WORDS: Duration = Duration::from_secs(1);
 const AGAIN: [Duration; 3] = [Duration::from_secs(1), Duration::from_secs(5), Duration::from_secs(25)];
 
 pub struct Webhook {
+    /// None where nobody wants to be told.
+    address: Arc<ArcSwapOption<Address>>,
     line: mpsc::Sender<Value>,
     posting: std::sync::Mutex<Option<Posting>>,
 }
 
-struct Posting {
+/// Where it goes.
+pub struct Address {
     client: Client,
     url: Url,
     key: Option<HeaderValue>,
+}
+
+struct Posting {
+    address: Arc<ArcSwapOption<Address>>,
     line: mpsc::Receiver<Value>,
     fails: bool,
 }
 
-impl Webhook {
+impl Address {
     /// # Errors
-    /// If the address is none, or the key cannot be sent.
-    pub fn new(url: &str, key: Option<&str>) -> anyhow::Result<Self> {
-        let client = http_client::client(TIMEOUT)?;
+    /// If it is none, or the key cannot be sent.
+    pub fn of(config: &alerts::Config) -> anyhow::Result<Option<Arc<Self>>> {
+        if config.webhook_url.is_empty() {
+            return Ok(None);
+        }
+        let key = config.webhook_key_env.as_ref().and_then(|variable| std::env::var(variable).ok());
         let key = key.map(|key| HeaderValue::try_from(format!("Bearer {key}"))).transpose()?.map(|mut key| {
             key.set_sensitive(true);
             key
         });
+        let url = config.webhook_url.parse()?;
+        Ok(Some(Arc::new(Address { client: http_client::client(TIMEOUT)?, url, key })))
+    }
+}
+
+impl Webhook {
+    pub fn new(address: Option<Arc<Address>>) -> Self {
         let (sender, line) = mpsc::channel(LINE);
-        let posting = Posting { client, url: url.parse()?, key, line, fails: false };
-        Ok(Webhook { line: sender, posting: std::sync::Mutex::new(Some(posting)) })
+        let address = Arc::new(ArcSwapOption::new(address));
+        let posting = Posting { address: address.clone(), line, fails: false };
+        Webhook { address, line: sender, posting: std::sync::Mutex::new(Some(posting)) }
     }
 
-    /// Puts it in the line, if there is room.
+    /// What is told from now on, and what still waits, goes there.
+    pub fn aim(&self, address: Option<Arc<Address>>) {
+        self.address.store(address);
+    }
+
+    /// Puts it in the line, if there is room, and anybody to be told.
     pub fn tell(&self, words: Value) {
-        if self.line.try_send(words).is_err() {
+        if self.address.load().is_some() && self.line.try_send(words).is_err() {
             tracing::debug!("the webhook's line is full: something is told by the log alone");
         }
     }
@@ -95,9 +121,10 @@ impl Posting {
     }
 
     async fn post(&self, words: &Value) -> Result<(), String> {
-        let mut request =
-            self.client.post(self.url.clone()).header(CONTENT_TYPE, "application/json").body(words.to_string());
-        if let Some(key) = &self.key {
+        let Some(address) = self.address.load_full() else { return Ok(()) };
+        let request = address.client.post(address.url.clone());
+        let mut request = request.header(CONTENT_TYPE, "application/json").body(words.to_string());
+        if let Some(key) = &address.key {
             request = request.header(AUTHORIZATION, key);
         }
         match request.send().await {

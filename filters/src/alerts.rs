@@ -72,6 +72,16 @@ impl Alerts {
         Alerts { rules: config.effective().into_iter().map(|rule| (rule, state())).collect() }
     }
 
+    /// Other rules from now on. One that reads the same under the same name goes on at its level.
+    pub fn renew(&mut self, config: &Config, now: Instant, at: SystemTime) {
+        let mut before = std::mem::replace(self, Alerts::new(config, now, at)).rules;
+        for (rule, state) in &mut self.rules {
+            if let Some(place) = before.iter().position(|(known, _)| known.reads_as(rule)) {
+                *state = before.swap_remove(place).1;
+            }
+        }
+    }
+
     /// Reads each rule's metric and says what is to be told; `at` is what the wall clock says now.
     pub fn tick(&mut self, now: Instant, at: SystemTime, mut read: impl FnMut(&Rule) -> Option<f64>) -> Vec<Change> {
         let rules = self.rules.iter_mut();

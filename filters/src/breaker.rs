@@ -25,6 +25,7 @@ mod member;
 mod meters;
 mod pool;
 mod pressure;
+mod renewal;
 mod report;
 mod verdict;
 mod watching;

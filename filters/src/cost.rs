@@ -17,6 +17,7 @@ pub mod handover;
 pub mod ledger;
 mod meters;
 pub mod prices;
+mod renewal;
 pub mod report;
 pub mod wishes;
 

@@ -99,6 +99,12 @@ pub struct Dedup {
     savings: Arc<dyn Savings>,
 }
 
+/// What outlives the settings: a flight that was opened under others can be joined.
+pub struct Flying {
+    flights: Arc<Flights>,
+    counts: Arc<Counts>,
+}
+
 #[derive(Default)]
 struct Counts {
     leaders: AtomicU64,
@@ -107,11 +113,11 @@ struct Counts {
     evicted: AtomicU64,
 }
 
-impl Dedup {
-    pub fn new(config: &Config, savings: Arc<dyn Savings>, meter: &Meter) -> Self {
-        let dedup = Dedup { flights: Arc::default(), limits: config.clone(), counts: Arc::default(), savings };
-        dedup.observe(meter);
-        dedup
+impl Flying {
+    pub fn new(meter: &Meter) -> Self {
+        let flying = Flying { flights: Arc::default(), counts: Arc::default() };
+        flying.observe(meter);
+        flying
     }
 
     fn observe(&self, meter: &Meter) {
@@ -141,6 +147,18 @@ impl Dedup {
                 observer.observe(flights.upgrade().map_or(0, |flights| flights.len() as u64), &[]);
             })
             .build();
+    }
+}
+
+impl Dedup {
+    pub fn new(config: &Config, savings: Arc<dyn Savings>, meter: &Meter) -> Self {
+        Dedup::over(&Flying::new(meter), config, savings)
+    }
+
+    /// With the flights that there are already.
+    pub fn over(flying: &Flying, config: &Config, savings: Arc<dyn Savings>) -> Self {
+        let Flying { flights, counts } = flying;
+        Dedup { flights: flights.clone(), limits: config.clone(), counts: counts.clone(), savings }
     }
 
     fn shares(&self, ask: &Ask) -> bool {

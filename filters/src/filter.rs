@@ -4,11 +4,12 @@
 //! it (`dedup` lets it outlive the client), to skip it (a cache hit) and to see its end (a breaker).
 //! The runner, [`Next::run`], times every room, once, here.
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
 use opentelemetry::KeyValue;
-use opentelemetry::metrics::{BoundHistogram, Meter};
+use opentelemetry::metrics::{BoundHistogram, Histogram, Meter};
 use opentelemetry::trace::SpanId;
 use tokio::time::Instant;
 
@@ -34,13 +35,39 @@ pub const BACKEND: &str = "backend";
 
 struct Room {
     filter: Arc<dyn Filter>,
-    duration: BoundHistogram<f64>,
+    duration: Arc<BoundHistogram<f64>>,
 }
 
 struct Rooms {
     rooms: Vec<Room>,
     backend: Arc<dyn Backend>,
-    backend_duration: BoundHistogram<f64>,
+    backend_duration: Arc<BoundHistogram<f64>>,
+}
+
+/// The instruments of the rooms: made once, however many chains follow one another.
+pub struct Durations {
+    histogram: Histogram<f64>,
+    bound: Mutex<HashMap<&'static str, Arc<BoundHistogram<f64>>>>,
+}
+
+impl Durations {
+    pub fn new(meter: &Meter) -> Self {
+        let histogram = meter
+            .f64_histogram("outrigger_filter_duration")
+            .with_unit("s")
+            .with_description(
+                "Time a room spent itself until it had the head of the answer, without the rooms below it.",
+            )
+            .with_boundaries(ROOM_SECONDS.to_vec())
+            .build();
+        Durations { histogram, bound: Mutex::default() }
+    }
+
+    fn of(&self, name: &'static str) -> Arc<BoundHistogram<f64>> {
+        let mut bound = self.bound.lock().unwrap_or_else(PoisonError::into_inner);
+        let bind = || Arc::new(self.histogram.bind(&[KeyValue::new("filter", name)]));
+        bound.entry(name).or_insert_with(bind).clone()
+    }
 }
 
 /// The rooms in their order, with the backend behind them.
@@ -49,17 +76,14 @@ pub struct Chain(Arc<Rooms>);
 
 impl Chain {
     pub fn new(filters: Vec<Arc<dyn Filter>>, backend: Arc<dyn Backend>, meter: &Meter) -> Self {
-        let duration = meter
-            .f64_histogram("outrigger_filter_duration")
-            .with_unit("s")
-            .with_description(
-                "Time a room spent itself until it had the head of the answer, without the rooms below it.",
-            )
-            .with_boundaries(ROOM_SECONDS.to_vec())
-            .build();
-        let bound = |name: &'static str| duration.bind(&[KeyValue::new("filter", name)]);
-        let rooms = filters.into_iter().map(|filter| Room { duration: bound(filter.name()), filter }).collect();
-        Chain(Arc::new(Rooms { rooms, backend, backend_duration: bound(BACKEND) }))
+        Chain::timed(filters, backend, &Durations::new(meter))
+    }
+
+    /// With instruments that there are already.
+    pub fn timed(filters: Vec<Arc<dyn Filter>>, backend: Arc<dyn Backend>, durations: &Durations) -> Self {
+        let room = |filter: Arc<dyn Filter>| Room { duration: durations.of(filter.name()), filter };
+        let rooms = filters.into_iter().map(room).collect();
+        Chain(Arc::new(Rooms { rooms, backend, backend_duration: durations.of(BACKEND) }))
     }
 
     pub fn names(&self) -> impl Iterator<Item = &'static str> {

@@ -17,6 +17,7 @@ pub mod labels;
 pub mod latency;
 pub mod models;
 pub mod money;
+pub mod newest;
 pub mod rate_limit;
 pub mod refusal;
 pub mod reply;
@@ -62,12 +63,29 @@ impl Rooms {
     }
 }
 
+/// What chains under one settings after another share: their instruments, and the flights that can be joined.
+pub struct Lasting {
+    durations: filter::Durations,
+    flying: dedup::Flying,
+    latency: Arc<latency::Latency>,
+}
+
+impl Lasting {
+    pub fn new(meter: &opentelemetry::metrics::Meter) -> Self {
+        Lasting {
+            durations: filter::Durations::new(meter),
+            flying: dedup::Flying::new(meter),
+            latency: Arc::new(latency::Latency::new(meter)),
+        }
+    }
+}
+
 /// THE ORDER of the rooms, outermost first. It stands here and nowhere else.
-pub fn chain(parts: &Rooms, meter: &opentelemetry::metrics::Meter, backend: Arc<dyn Backend>) -> Chain {
+pub fn chain(parts: &Rooms, lasting: &Lasting, backend: Arc<dyn Backend>) -> Chain {
     let mut rooms: Vec<Arc<dyn Filter>> = Vec::new();
     if parts.dedup.enabled {
         // First, so that every room below sees a question once, however many ask it.
-        rooms.push(Arc::new(dedup::Dedup::new(&parts.dedup, parts.savings(), meter)));
+        rooms.push(Arc::new(dedup::Dedup::over(&lasting.flying, &parts.dedup, parts.savings())));
     }
     if parts.limiter.has_limits() {
         // Before whatever costs, so that what is refused costs nothing.
@@ -82,8 +100,8 @@ pub fn chain(parts: &Rooms, meter: &opentelemetry::metrics::Meter, backend: Arc<
     // Below what repeats calls and above what makes them: each that is really made is paid for, and none twice.
     rooms.push(Arc::new(cost::Cost::new(parts.books.clone())));
     // Last, so that it times what the backend really did and nothing of ours.
-    rooms.push(Arc::new(latency::Latency::new(meter)));
-    Chain::new(rooms, backend, meter)
+    rooms.push(lasting.latency.clone());
+    Chain::timed(rooms, backend, &lasting.durations)
 }
 
 #[cfg(test)]
@@ -106,7 +124,7 @@ mod tests {
         let books = cost::books::Parts::alone(&config, tokenizers.clone(), &meter);
         let books = cost::Books::new(books).expect("good settings");
         let parts = Rooms { dedup, limiter, tokenizers, cache, fleet, books };
-        let chain = chain(&parts, &meter, Arc::new(testing::Scripted::default()));
+        let chain = chain(&parts, &Lasting::new(&meter), Arc::new(testing::Scripted::default()));
         assert_eq!(
             chain.names().collect::<Vec<_>>(),
             ["dedup", "rate_limit", "semantic_cache", "breaker", "cost", "latency"],

@@ -15,6 +15,7 @@ mod log;
 mod metrics;
 mod permit;
 pub mod remote;
+mod renewal;
 mod report;
 mod rule;
 mod share;
@@ -195,7 +196,7 @@ impl Limiter {
 
     /// Whether Redis, if there is one, has been tried: before, nobody can say who shares the limits.
     pub fn is_settled(&self) -> bool {
-        let Some(remote) = &self.remote else { return true };
+        let Some(remote) = self.remote.as_ref().filter(|_| self.has_limits()) else { return true };
         match remote.store().health() {
             Health::Up => self.step.is_kept(remote.store()),
             Health::Down { reason, .. } => reason != Fault::NotTried,
@@ -204,7 +205,7 @@ impl Limiter {
 
     /// Whether requests are decided without the Redis that they should be decided by.
     pub fn is_degraded(&self) -> bool {
-        self.remote.as_ref().is_some_and(|remote| !self.step.is_kept(remote.store()))
+        self.has_limits() && self.remote.as_ref().is_some_and(|remote| !self.step.is_kept(remote.store()))
     }
 
     /// The sidecars that share the limits, as they were when all was last well.

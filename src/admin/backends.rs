@@ -20,8 +20,9 @@ pub(super) async fn order(State(admin): Here, uri: Uri) -> Response {
     let order = path.rsplit_once('/').and_then(|(name, order)| Some((name, ordered(order)?)));
     let Some((name, order)) = order else { return json_answer(StatusCode::NOT_FOUND, &error(ORDERS)) };
     let name = percent_encoding::percent_decode_str(name).decode_utf8_lossy();
-    let Some(member) = admin.fleet.named(&name) else { return no_such_backend() };
-    admin.fleet.obey(member, order);
+    let serving = admin.serving();
+    let Some(member) = serving.fleet().named(&name) else { return no_such_backend() };
+    serving.fleet().obey(member, order);
     json_answer(StatusCode::OK, &json!({ "backend": &*name, "override": order.name() }))
 }
 
@@ -37,7 +38,7 @@ fn ordered(order: &str) -> Option<Override> {
 
 impl Admin {
     pub(super) fn backends(&self, name: Option<&str>) -> Response {
-        match self.fleet.report(name) {
+        match self.serving().fleet().report(name) {
             Some(report) => json_answer(StatusCode::OK, &report),
             None => no_such_backend(),
         }

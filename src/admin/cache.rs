@@ -16,7 +16,7 @@ use super::{Admin, ENTRIES, Here, error, json_answer};
 const BODY_TIME: Duration = Duration::from_secs(30);
 
 pub(super) async fn stats(State(admin): Here) -> Response {
-    json_answer(StatusCode::OK, &admin.cache.stats())
+    json_answer(StatusCode::OK, &admin.serving().cache.stats())
 }
 
 pub(super) async fn one(State(admin): Here, uri: Uri) -> Response {
@@ -48,7 +48,7 @@ fn key(uri: &Uri) -> &str {
 
 impl Admin {
     async fn purge(&self, request: &Request) -> Response {
-        match self.cache.purge(request).await {
+        match self.serving().cache.purge(request).await {
             Ok(purged) => {
                 tracing::info!(?request, %purged, "kept answers are invalidated");
                 json_answer(StatusCode::OK, &purged)
@@ -59,7 +59,7 @@ impl Admin {
     }
 
     async fn kept_answer(&self, key: &str) -> Response {
-        match self.cache.look(key).await {
+        match self.serving().cache.look(key).await {
             Some(entry) => json_answer(StatusCode::OK, &entry),
             None => json_answer(
                 StatusCode::NOT_FOUND,
@@ -69,11 +69,12 @@ impl Admin {
     }
 
     pub(super) fn kept_health(&self) -> serde_json::Value {
-        match self.cache.without_meaning() {
-            _ if !self.cache.is_on() => json!({ "status": "off", "reason": "semantic_cache.mode is off" }),
-            None if self.cache.has_meaning() => json!({ "status": "ok", "by_meaning": "on" }),
+        let cache = &self.serving().cache;
+        match cache.without_meaning() {
+            _ if !cache.is_on() => json!({ "status": "off", "reason": "semantic_cache.mode is off" }),
+            None if cache.has_meaning() => json!({ "status": "ok", "by_meaning": "on" }),
             None => json!({ "status": "ok", "by_meaning": "starting", "reason": "the model is being read" }),
-            Some(why) if self.cache.wants_a_model() => json!({ "status": "degraded", "reason": why }),
+            Some(why) if cache.wants_a_model() => json!({ "status": "degraded", "reason": why }),
             Some(why) => json!({ "status": "ok", "by_meaning": "off", "reason": why }),
         }
     }

@@ -11,28 +11,29 @@ use serde_json::Value;
 use super::{Admin, Here, error, json_answer};
 
 pub(super) async fn costs(State(admin): Here, RawQuery(query): RawQuery) -> Response {
-    let books = admin.books.clone();
+    let books = admin.serving().books.clone();
     off_the_workers(move || books.costs(&asked(query)?)).await
 }
 
 pub(super) async fn costs_today(State(admin): Here, RawQuery(query): RawQuery) -> Response {
-    let books = admin.books.clone();
+    let books = admin.serving().books.clone();
     off_the_workers(move || books.costs_today(&asked(query)?)).await
 }
 
 pub(super) async fn budgets(State(admin): Here, RawQuery(query): RawQuery) -> Response {
-    let books = admin.books.clone();
+    let books = admin.serving().books.clone();
     off_the_workers(move || books.budgets(asked(query)?.tenant.as_deref())).await
 }
 
 pub(super) async fn recommendations(State(admin): Here) -> Response {
-    let (books, cache) = (admin.books.clone(), admin.cache_as_advised());
+    let (books, cache) = (admin.serving().books.clone(), admin.cache_as_advised());
     off_the_workers(move || Ok(books.recommendations(cache))).await
 }
 
 impl Admin {
     fn cache_as_advised(&self) -> advice::Cache {
-        let config = &self.cache_config;
+        let serving = self.serving();
+        let config = &serving.config.semantic_cache;
         match config.mode {
             Mode::Off => advice::Cache::Off,
             _ => advice::Cache::On { max_temperature: config.max_temperature },

@@ -7,5 +7,5 @@ use http::StatusCode;
 use super::{Here, json_answer};
 
 pub(super) async fn status(State(admin): Here) -> Response {
-    json_answer(StatusCode::OK, &admin.gpu.report(&admin.fleet))
+    json_answer(StatusCode::OK, &admin.gpu.report(admin.current.load().fleet()))
 }

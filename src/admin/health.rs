@@ -28,7 +28,7 @@ pub(super) async fn of_all(State(admin): Here) -> Response {
 impl Admin {
     fn health(&self) -> Response {
         let parts = json!({
-            "backends": self.fleet.health(),
+            "backends": self.serving().fleet().health(),
             "breaker": self.breaker(),
             "redis": self.redis(),
             "semantic_cache": self.kept_health(),
@@ -50,7 +50,7 @@ impl Admin {
     }
 
     fn breaker(&self) -> Value {
-        let (down, all) = self.fleet.down();
+        let (down, all) = self.serving().fleet().down();
         match down {
             0 => json!({ "status": "ok", "backends": all, "left_alone": 0 }),
             // None at all is unhealthy, which `backends` says.
@@ -62,14 +62,14 @@ impl Admin {
     }
 
     fn redis(&self) -> Value {
-        match &self.limits.store {
+        match &self.store {
             None => json!({ "status": "off", "reason": "no redis.url is set: limits are this process's own" }),
             Some(store) => match store.health() {
-                Store::Up if self.limits.limiter.is_degraded() => json!({
+                Store::Up if self.serving().limiter.is_degraded() => json!({
                     "status": "degraded",
                     "reason": "back; the sidecars are telling it what it missed",
                 }),
-                Store::Up => json!({ "status": "ok", "sidecars": self.limits.limiter.sidecars() }),
+                Store::Up => json!({ "status": "ok", "sidecars": self.serving().limiter.sidecars() }),
                 Store::Down { since, reason } => json!({
                     "status": "degraded",
                     "reason": reason.name(),
@@ -80,18 +80,19 @@ impl Admin {
     }
 
     fn model_file(&self) -> Value {
-        match self.cache.without_meaning() {
-            _ if !self.cache.wants_a_model() => {
+        let cache = &self.serving().cache;
+        match cache.without_meaning() {
+            _ if !cache.wants_a_model() => {
                 json!({ "status": "off", "reason": "no semantic_cache.model_path is set" })
             }
             Some(why) => json!({ "status": "degraded", "reason": why }),
-            None if self.cache.has_meaning() => json!({ "status": "ok" }),
+            None if cache.has_meaning() => json!({ "status": "ok" }),
             None => json!({ "status": "ok", "reason": "it is being read" }),
         }
     }
 
     fn disk(&self) -> Value {
-        let most = self.health.disk_share;
+        let most = self.serving().config.health.disk_share;
         match self.machine.seen().disk {
             None => json!({ "status": "off", "reason": "nothing is written to a disk" }),
             Some(disk) if disk.share.share() < most => json!({ "status": "ok", "share": round(disk.share) }),
@@ -109,8 +110,10 @@ impl Admin {
         let of = if memory.is_our_limit { "our limit" } else { "the machine" };
         let (status, share) = match memory.share.share() {
             // Where the memory is others', to end this process would free nothing.
-            share if memory.is_our_limit && share >= NO_MEMORY.max(self.health.memory_share) => ("unhealthy", share),
-            share if share >= self.health.memory_share => ("degraded", share),
+            share if memory.is_our_limit && share >= NO_MEMORY.max(self.serving().config.health.memory_share) => {
+                ("unhealthy", share)
+            }
+            share if share >= self.serving().config.health.memory_share => ("degraded", share),
             share => return json!({ "status": "ok", "share": thousandths(share), "of": of }),
         };
         json!({ "status": status, "share": thousandths(share), "of": of, "reason": "memory is nearly all taken" })
@@ -121,7 +124,9 @@ impl Admin {
         let share = share.filter(|(_, of)| *of >= ENOUGH).map(|(share, _)| share);
         match share {
             None => json!({ "status": "ok", "share": null, "reason": "too few requests in the last minute to tell" }),
-            Some(share) if share <= self.health.error_rate => json!({ "status": "ok", "share": thousandths(share) }),
+            Some(share) if share <= self.serving().config.health.error_rate => {
+                json!({ "status": "ok", "share": thousandths(share) })
+            }
             Some(share) => json!({
                 "status": "degraded", "share": thousandths(share),
                 "reason": format!("{:.1} % of the requests of the last minute failed", share * 100.0),

@@ -17,7 +17,7 @@ const NO_PAGES: &str = "Orders are not taken from web pages.";
 const PRIVATE: [&str; 5] = [".localhost", ".local", ".internal", ".svc", ".cluster.local"];
 
 pub(super) async fn turned_away(State(admin): Here, request: Request, next: Next) -> Response {
-    match verdict(request.method(), request.headers(), &admin.hosts) {
+    match verdict(request.method(), request.headers(), &admin.serving().config.server.admin_hosts) {
         None => next.run(request).await,
         Some(words) => json_answer(StatusCode::FORBIDDEN, &error(words)),
     }

@@ -30,6 +30,7 @@ pub struct Upstream {
     pub wire: Arc<Wire>,
     options: PeerOptions,
     place: Place,
+    config: Backend,
 }
 
 enum Place {
@@ -48,6 +49,25 @@ pub struct Peers {
 
 impl Upstream {
     pub fn new(config: &Backend) -> anyhow::Result<Self> {
+        Upstream::over(config, Arc::new(Wire::new(config)))
+    }
+
+    /// The same under other settings: it keeps its connections, unless it is to be connected to otherwise.
+    pub fn renewed(self: &Arc<Self>, config: &Backend) -> anyhow::Result<Arc<Self>> {
+        let before = &self.config;
+        let stays = before.url == config.url
+            && before.protocol == config.protocol
+            && before.idle_timeout_ms == config.idle_timeout_ms
+            && before.ca_file == config.ca_file
+            && before.tls_insecure == config.tls_insecure;
+        match stays {
+            true if before == config => Ok(self.clone()),
+            true => Upstream::over(config, self.wire.clone()).map(Arc::new),
+            false => Upstream::new(config).map(Arc::new),
+        }
+    }
+
+    fn over(config: &Backend, wire: Arc<Wire>) -> anyhow::Result<Self> {
         let api_key = config.api_key_env.as_ref().map(|variable| {
             let key = std::env::var(variable).with_context(|| format!("reading {variable}"))?;
             let mut key = HeaderValue::from_str(key.trim()).with_context(|| format!("{variable} is no key"))?;
@@ -65,8 +85,9 @@ impl Upstream {
             host: HeaderValue::from_str(&config.url.authority).context("the host of a backend's url")?,
             api_key: api_key.transpose()?,
             options,
-            wire: Arc::new(Wire::new(config)),
+            wire,
             place,
+            config: config.clone(),
         })
     }
 

@@ -1,5 +1,6 @@
 //! Asks a backend for what is no generation: whether it is well, and what its engine has to do.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -14,16 +15,20 @@ use pingora::protocols::http::v1::client::HttpSession as Http1Session;
 
 use super::peer::{Peers, Upstream};
 use super::wire::Line;
-use super::{Backends, put_key, read_head};
+use super::{put_key, read_head};
+use crate::serving::Current;
 
 /// What is read of an answer at most.
 const MOST_BYTES: usize = 4 * 1024 * 1024;
 
+/// The backends that there are now.
+pub struct Reaching(pub Arc<Current>);
+
 #[async_trait]
-impl Reach for Backends {
+impl Reach for Reaching {
     async fn get(&self, backend: usize, path: &str, within: Duration) -> Result<(StatusCode, Bytes), String> {
-        let upstream = self.upstreams.get(backend).ok_or("there is no such backend")?;
-        match tokio::time::timeout(within, get(upstream, path)).await {
+        let upstream = self.0.load().backends.at(backend).cloned().ok_or("there is no such backend")?;
+        match tokio::time::timeout(within, get(&upstream, path)).await {
             Ok(answer) => answer,
             Err(_) => Err(format!("{path} did not answer in {} ms", within.as_millis())),
         }

@@ -10,7 +10,7 @@ use serde::Deserialize;
 
 use super::{Millis, Models};
 
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Backend {
     /// How the backend is called in logs, metrics and `x-outrigger-backend`. Without a name it is `local`, and the second
@@ -89,6 +89,12 @@ impl Backend {
     pub fn for_breaker(&self) -> breaker::Backend {
         breaker::Backend {
             name: self.name.clone(),
+            address: format!(
+                "{}://{}{}",
+                if self.url.tls { "https" } else { "http" },
+                self.url.authority,
+                self.url.prefix
+            ),
             models: self.models.clone(),
             aliases: self.aliases.clone().into_iter().collect(),
             weight: self.weight.0,
@@ -111,26 +117,6 @@ impl Backend {
     pub fn authorities(&self) -> Option<String> {
         let unneeded = (!self.url.tls).then(|| "/dev/null".to_owned());
         self.ca_file.as_ref().map(|file| file.display().to_string()).or(unneeded)
-    }
-
-    pub fn at(url: BackendUrl) -> Self {
-        Backend {
-            name: String::new(),
-            url,
-            models: Models::all(),
-            aliases: BTreeMap::new(),
-            weight: Self::default_weight(),
-            tier: 0,
-            health_path: None,
-            kv_tokens: None,
-            api_key_env: None,
-            include_usage: true,
-            protocol: Protocol::default(),
-            connect_timeout_ms: Self::default_connect_timeout(),
-            idle_timeout_ms: Self::default_idle_timeout(),
-            ca_file: None,
-            tls_insecure: false,
-        }
     }
 }
 

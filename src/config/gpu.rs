@@ -159,9 +159,12 @@ fn is_this_machine(host: &str) -> bool {
 mod tests {
     use super::*;
 
+    fn at(name: &str, url: &str) -> Backend {
+        toml::from_str(&format!("name = \"{name}\"\nurl = \"{url}\"")).unwrap()
+    }
+
     #[test]
     fn backends_on_this_machine_run_on_its_cards_unless_they_are_named() {
-        let at = |name: &str, url: &str| Backend { name: name.to_owned(), ..Backend::at(url.parse().unwrap()) };
         let backends = [
             at("near", "http://127.0.0.2:8000"),
             at("six", "http://[::1]:8000"),
@@ -177,8 +180,8 @@ mod tests {
 
     #[test]
     fn what_cannot_be_meant_so_is_said_with_its_key() {
-        let near = [Backend { name: "near".to_owned(), ..Backend::at("http://localhost:1".parse().unwrap()) }];
-        let far = [Backend { name: "far".to_owned(), ..Backend::at("http://10.0.0.1:1".parse().unwrap()) }];
+        let near = [at("near", "http://localhost:1")];
+        let far = [at("far", "http://10.0.0.1:1")];
         let usual = Gpu::default;
         let nobodys = BTreeMap::from([("nobody".to_owned(), Vec::new())]);
         for (gpu, key) in [

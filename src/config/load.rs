@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 use toml::{Table, Value};
 
-use super::{Backend, Config};
+use super::{Backend, BackendUrl, Config};
 
 /// What is wrong with the settings, and where.
 #[derive(Debug)]
@@ -41,29 +41,44 @@ impl fmt::Display for Problem {
 
 impl std::error::Error for Problem {}
 
+/// The settings as they were read, and as they are meant.
+pub struct Loaded {
+    pub config: Config,
+    /// What file and environment say, key by key; what they leave out is not there.
+    pub table: Table,
+}
+
 /// The whole of the settings' story: the file if there is one, then the environment over it.
-pub fn load(file: Option<&Path>, environment: &BTreeMap<String, String>) -> Result<Config, Problem> {
+pub fn load(file: Option<&Path>, environment: &BTreeMap<String, String>) -> Result<Loaded, Problem> {
     let source = file.map(Source::read).transpose()?;
     let mut table = source.as_ref().map(|source| source.table.clone()).unwrap_or_default();
     overlay(&mut table, environment)?;
-    let mut config = deserialize(table).map_err(|(key, message)| place(&key, message, source.as_ref(), environment))?;
     if let Some(url) = environment.get("OUTRIGGER_BACKEND") {
-        let url = url.parse().map_err(|error: &str| Problem {
+        let _: BackendUrl = url.parse().map_err(|error: &str| Problem {
             place: Place::Environment("OUTRIGGER_BACKEND".to_owned()),
             key: String::new(),
             message: error.to_owned(),
         })?;
-        config.backends = vec![Backend::at(url)];
+        let backend = Table::from_iter([("url".to_owned(), Value::String(url.clone()))]);
+        table.insert("backends".to_owned(), Value::Array(vec![Value::Table(backend)]));
     }
+    let wrong = |(key, message): (String, String)| place(&key, message, source.as_ref(), environment);
+    let config = meant(table.clone()).map_err(wrong)?;
+    Ok(Loaded { config, table })
+}
+
+/// What such settings mean.
+///
+/// # Errors
+/// The path of the key that is wrong, and why.
+pub fn meant(table: Table) -> Result<Config, (String, String)> {
+    let mut config = deserialize(table)?;
     for (number, backend) in config.backends.iter_mut().enumerate() {
         if backend.name.is_empty() {
             backend.name = Backend::name_at(number);
         }
     }
-    match config.contradiction() {
-        Some((key, message)) => Err(place(&key, message, source.as_ref(), environment)),
-        None => Ok(config),
-    }
+    config.contradiction().map_or(Ok(config), Err)
 }
 
 struct Source {

@@ -11,7 +11,9 @@ fn with(file: &str, environment: &[(&str, &str)]) -> Result<Config, String> {
     let environment = environment.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect();
     let loaded = load(Some(&path), &environment);
     std::fs::remove_file(&path).unwrap();
-    loaded.map_err(|problem| problem.to_string().replace(&path.display().to_string(), "FILE"))
+    loaded
+        .map(|loaded| loaded.config)
+        .map_err(|problem| problem.to_string().replace(&path.display().to_string(), "FILE"))
 }
 
 const BACKEND: &str = "[[backends]]\nurl = \"http://127.0.0.1:8000\"\n";
@@ -20,14 +22,15 @@ const BACKEND: &str = "[[backends]]\nurl = \"http://127.0.0.1:8000\"\n";
 fn every_example_file_is_read() {
     for name in ["outrigger.toml", "local.toml"] {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("config").join(name);
-        load(Some(&path), &BTreeMap::new()).unwrap_or_else(|problem| panic!("{problem}"));
+        let loaded = load(Some(&path), &BTreeMap::new());
+        assert!(loaded.is_ok(), "{}", loaded.err().unwrap());
     }
 }
 
 #[test]
 fn the_example_with_every_key_shows_the_defaults() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("config/outrigger.toml");
-    let shown = load(Some(&path), &BTreeMap::new()).unwrap();
+    let shown = load(Some(&path), &BTreeMap::new()).unwrap().config;
     let defaults = with(BACKEND, &[]).unwrap();
     assert_eq!(format!("{shown:#?}"), format!("{defaults:#?}"));
 }
@@ -35,7 +38,7 @@ fn the_example_with_every_key_shows_the_defaults() {
 #[test]
 fn one_variable_is_a_complete_setup() {
     let environment = BTreeMap::from([("OUTRIGGER_BACKEND".to_owned(), "http://127.0.0.1:8000".to_owned())]);
-    let config = load(None, &environment).unwrap();
+    let config = load(None, &environment).unwrap().config;
     assert_eq!(config.backends[0].url.port, 8000);
     assert_eq!(config.server.listen.to_string(), "127.0.0.1:8080");
 }

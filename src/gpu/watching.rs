@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use outrigger_filters::breaker::{Fleet, Pressure};
+use outrigger_filters::breaker::Pressure;
 use pingora::server::ShutdownWatch;
 use pingora::services::background::BackgroundService;
 use serde_json::json;
@@ -17,13 +17,14 @@ use super::report::Status;
 use super::{Gpu, counts};
 use crate::config::{WhenCritical, Which};
 use crate::events::Events;
+use crate::serving::Current;
 
 /// How often it looks at least: so often, too, a pressure is renewed.
 const OFTEN: Duration = Duration::from_secs(1);
 
 pub struct Watching {
     pub gpu: Arc<Gpu>,
-    pub fleet: Arc<Fleet>,
+    pub current: Arc<Current>,
     pub events: Arc<Events>,
 }
 
@@ -100,7 +101,7 @@ impl Watching {
                 (Some(_), WhenCritical::Shed) => Pressure::Shed,
             };
             let lease = until.map_or(Duration::ZERO, |until| until.saturating_duration_since(now));
-            self.fleet.press(backend, pressure, lease);
+            self.current.load().fleet().press(backend, pressure, lease);
         }
     }
 

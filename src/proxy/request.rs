@@ -13,6 +13,7 @@ use pingora::proxy::Session;
 
 use crate::backend::Upstream;
 use crate::memory;
+use crate::serving::Serving;
 use crate::telemetry::{self, Tokens};
 
 /// How many requests are being answered now.
@@ -45,6 +46,8 @@ impl Drop for Busy {
 pub struct Request {
     /// The client's own, or one of ours.
     pub id: HeaderValue,
+    /// What held when it began, and holds for it until its end.
+    pub serving: Arc<Serving>,
     pub tokens: Tokens,
     pub trace: Trace,
     /// What is told of it when it is over.
@@ -81,12 +84,13 @@ fn told_id(id: &HeaderValue) -> &str {
 }
 
 impl Request {
-    pub fn begin(head: &RequestHeader, trace: Trace, busy: Busy) -> Self {
+    pub fn begin(head: &RequestHeader, serving: Arc<Serving>, trace: Trace, busy: Busy) -> Self {
         let id = request_id(head);
         Request {
             trace,
             seen: Seen { request_id: told_id(&id).into(), ..Seen::default() },
             id,
+            serving,
             tokens: Tokens::begin(),
             asks_cost: false,
             passed_bytes: 0,

@@ -16,6 +16,7 @@ use crate::events::Events;
 use crate::guard::Connections;
 use crate::insight::Insight;
 use crate::proxy::Active;
+use crate::serving::Current;
 use crate::telemetry::{Desk, Logs, Metrics, Otlp};
 use crate::upgrade::{Incumbent, Turn, Whose};
 
@@ -33,9 +34,8 @@ pub struct Drain {
     pub spent: Arc<Books>,
     pub events: Arc<Events>,
     pub last_words: Mutex<Option<LastWords>>,
-    pub time: Duration,
-    /// The same where another process has taken over, and nobody waits for this one.
-    pub time_if_replaced: Duration,
+    /// Says how long it may take.
+    pub current: Arc<Current>,
 }
 
 /// What is told when all else is done.
@@ -103,7 +103,10 @@ impl BackgroundService for Drain {
         }
         self.ending.begin();
         self.incumbent.close();
-        let time = if self.is_replaced() { self.time_if_replaced } else { self.time };
+        let serving = self.current.load_full();
+        let server = &serving.config.server;
+        let secs = if self.is_replaced() { server.upgrade_drain_secs } else { server.drain_secs };
+        let time = Duration::from_secs(secs);
         let in_flight = self.active.count();
         tracing::info!(in_flight, "draining");
         self.events.say("draining", serde_json::json!({ "in_flight": in_flight }));

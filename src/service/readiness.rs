@@ -4,18 +4,15 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use outrigger_filters::cost::Books;
-use outrigger_filters::rate_limit::Limiter;
-
 use crate::ending::Ending;
+use crate::serving::Current;
 
 /// Whether requests are welcome.
 #[derive(Clone)]
 pub struct Readiness {
     pub listen: SocketAddr,
     pub ending: Ending,
-    pub limiter: Arc<Limiter>,
-    pub books: Arc<Books>,
+    pub current: Arc<Current>,
 }
 
 impl Readiness {
@@ -24,10 +21,11 @@ impl Readiness {
         if self.ending.has_begun() {
             return Some("draining");
         }
-        if !self.limiter.is_settled() {
+        let serving = self.current.load_full();
+        if !serving.limiter.is_settled() {
             return Some("Redis has not been asked yet");
         }
-        if !self.books.is_settled() {
+        if !serving.books.is_settled() {
             return Some("Redis is new, and the budgets in it are not settled yet");
         }
         let connect = tokio::net::TcpStream::connect(reachable(self.listen));

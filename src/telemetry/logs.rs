@@ -11,7 +11,9 @@ use opentelemetry::metrics::Meter;
 use tracing::{Level, Metadata};
 use tracing_appender::non_blocking::{ErrorCounter, NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::filter::{EnvFilter, FilterExt as _, filter_fn};
+use tracing_subscriber::layer::Filter;
 use tracing_subscriber::prelude::*;
+use tracing_subscriber::{Registry, reload};
 
 use crate::config::{LogFormat, Telemetry};
 
@@ -27,10 +29,44 @@ const LINES: usize = 16_384;
 /// Held while the log is written; what waits is written when it is let go.
 pub struct Logs {
     lost: ErrorCounter,
+    verbosity: Verbosity,
     _guard: WorkerGuard,
 }
 
+type Kept = Box<dyn Filter<Registry> + Send + Sync>;
+
+/// How much is said, which may change while it is.
+#[derive(Clone)]
+pub struct Verbosity(reload::Handle<Kept, Registry>);
+
+impl Verbosity {
+    /// From now on as much as these settings want.
+    ///
+    /// # Errors
+    /// If the level is not one.
+    pub fn set(&self, config: &Telemetry) -> anyhow::Result<()> {
+        Ok(self.0.reload(kept(config)?)?)
+    }
+}
+
+/// Which lines are kept.
+fn kept(config: &Telemetry) -> anyhow::Result<Kept> {
+    let level = EnvFilter::try_new(format!("{QUIET},{}", config.log_level.0))?;
+    let may_quote = config.log_secrets;
+    Ok(Box::new(level.and(filter_fn(move |line| may_quote || is_harmless(line)))))
+}
+
+/// # Errors
+/// If the level is not one.
+pub fn check(config: &Telemetry) -> anyhow::Result<()> {
+    kept(config).map(drop)
+}
+
 impl Logs {
+    pub fn verbosity(&self) -> Verbosity {
+        self.verbosity.clone()
+    }
+
     pub fn observe(&self, meter: &Meter) {
         let lost = self.lost.clone();
         meter
@@ -47,9 +83,7 @@ pub fn start(config: &Telemetry) -> anyhow::Result<Logs> {
     let (writer, guard) =
         NonBlockingBuilder::default().buffered_lines_limit(LINES).lossy(true).finish(std::io::stderr());
     let lost = writer.error_counter();
-    let level = EnvFilter::try_new(format!("{QUIET},{}", config.log_level.0))?;
-    let may_quote = config.log_secrets;
-    let filter = level.and(filter_fn(move |line| may_quote || is_harmless(line)));
+    let (filter, handle) = reload::Layer::new(kept(config)?);
     let lines = tracing_subscriber::fmt::layer().with_writer(writer);
     let lines = match config.log_format {
         LogFormat::Json => lines.json().flatten_event(true).boxed(),
@@ -57,7 +91,7 @@ pub fn start(config: &Telemetry) -> anyhow::Result<Logs> {
     };
     tracing_subscriber::registry().with(lines.with_filter(filter)).try_init()?;
     std::panic::set_hook(Box::new(told));
-    Ok(Logs { lost, _guard: guard })
+    Ok(Logs { lost, verbosity: Verbosity(handle), _guard: guard })
 }
 
 /// Targets that quote requests even where they warn.

@@ -10,10 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use outrigger_filters::breaker::Fleet;
-use outrigger_filters::cost::{Books, handover as costs};
-use outrigger_filters::rate_limit::Limiter;
-use outrigger_filters::semantic_cache::Cache;
+use outrigger_filters::cost::handover as costs;
 use pingora::server::ShutdownWatch;
 use pingora::services::background::BackgroundService;
 use tokio::runtime::Handle;
@@ -25,6 +22,7 @@ use super::predecessor::is_nobody;
 use super::sockets::{Sockets, bind_unix, relay_path};
 use super::{Answer, Ask, Given, News, Outbox, PROTOCOL, State, Turn, Whose};
 use crate::insight::Insight;
+use crate::serving::{Current, Serving};
 
 /// How long a successor may take to get ready, and from the switch until it answers.
 const READY: Duration = Duration::from_secs(60);
@@ -33,19 +31,26 @@ const SWITCH: Duration = Duration::from_secs(15);
 /// Whoever knows something that is handed over.
 #[derive(Clone)]
 pub struct Knowing {
-    pub limiter: Arc<Limiter>,
-    pub fleet: Arc<Fleet>,
-    pub books: Arc<Books>,
-    pub cache: Arc<Cache>,
+    pub current: Arc<Current>,
     pub insight: Arc<Insight>,
 }
 
 impl Knowing {
     /// Waits until what is shared with other sidecars is known.
     pub(super) async fn settled(&self, look: Duration) {
-        while !(self.limiter.is_settled() && self.books.is_settled()) {
+        loop {
+            let serving = self.now();
+            if serving.limiter.is_settled() && serving.books.is_settled() {
+                return;
+            }
+            drop(serving);
             tokio::time::sleep(look).await;
         }
+    }
+
+    /// As the settings are now.
+    pub(super) fn now(&self) -> Arc<Serving> {
+        self.current.load_full()
     }
 }
 
@@ -170,7 +175,8 @@ impl Incumbent {
     }
 
     fn prepare(&self, talk: &mut Talk, handle: &Handle) -> io::Result<()> {
-        handle.block_on(self.knowing.cache.rest());
+        let serving = self.knowing.now();
+        handle.block_on(serving.cache.rest());
         self.knowing.insight.keep();
         let sockets = self.sockets.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(sockets) = &*sockets else {
@@ -180,7 +186,7 @@ impl Incumbent {
         let mut given = vec![Given::Clients(clients), Given::Admin(admin)];
         let mut files: Vec<BorrowedFd<'_>> = sockets.files().to_vec();
         for (what, lock) in
-            [(Given::LedgerLock, self.knowing.books.lock_file()), (Given::CacheLock, self.knowing.cache.lock_file())]
+            [(Given::LedgerLock, serving.books.lock_file()), (Given::CacheLock, serving.cache.lock_file())]
         {
             if let Some(lock) = lock {
                 given.push(what);
@@ -200,10 +206,11 @@ impl Incumbent {
             let holds_here = matches!(news, costs::News::Budgets(_));
             of_costs.push(News::Costs(news), holds_here);
         });
-        let costs = self.knowing.books.hand_over(&tell);
+        let serving = self.knowing.now();
+        let costs = serving.books.hand_over(&tell);
         Ok(State {
-            limits: self.knowing.limiter.hand_over(Box::new(move |news| of_limits.push(News::Limits(news), true))),
-            backends: self.knowing.fleet.hand_over(),
+            limits: serving.limiter.hand_over(Box::new(move |news| of_limits.push(News::Limits(news), true))),
+            backends: serving.fleet().hand_over(),
             costs: costs.map_err(|error| error.to_string())?,
         })
     }
@@ -213,22 +220,23 @@ impl Incumbent {
         let _moment = self.moment.read().unwrap_or_else(PoisonError::into_inner);
         match (self.turn.whose(), news) {
             (Whose::Between | Whose::Theirs, news) => self.outbox.push(news, false),
-            (_, News::Limits(news)) => self.knowing.limiter.hear(news),
-            (_, News::Costs(news)) => self.knowing.books.hear(news),
+            (_, News::Limits(news)) => self.knowing.now().limiter.hear(news),
+            (_, News::Costs(news)) => self.knowing.now().books.hear(news),
         }
     }
 
     /// The other has failed before it answered anybody.
     fn take_back(&self) {
         let _moment = self.moment.write().unwrap_or_else(PoisonError::into_inner);
-        self.knowing.cache.wake();
+        let serving = self.knowing.now();
+        serving.cache.wake();
         if self.turn.whose() == Whose::Between {
-            self.knowing.limiter.take_back();
-            self.knowing.books.take_back();
+            serving.limiter.take_back();
+            serving.books.take_back();
             for news in self.outbox.take_back() {
                 match news {
-                    News::Limits(news) => self.knowing.limiter.hear(news),
-                    News::Costs(news) => self.knowing.books.hear(news),
+                    News::Limits(news) => serving.limiter.hear(news),
+                    News::Costs(news) => serving.books.hear(news),
                 }
             }
             self.turn.becomes(Whose::Ours);
@@ -258,7 +266,7 @@ impl Incumbent {
         self.close();
         self.turn.becomes(Whose::Theirs);
         self.knowing.insight.is_followed();
-        if let Err(error) = self.outbox.send(self.path.clone(), self.knowing.books.clone()) {
+        if let Err(error) = self.outbox.send(self.path.clone(), self.knowing.now().books.clone()) {
             tracing::error!(%error, "what is still in flight cannot be told to the next process");
         }
         tracing::info!("another process has taken this one's place; what is in flight ends here");

@@ -73,9 +73,10 @@ impl Succession {
     }
 
     fn inherit(&self, state: State) {
-        self.knowing.limiter.inherit(state.limits);
-        self.knowing.fleet.inherit(state.backends);
-        if let Err(error) = self.knowing.books.inherit(state.costs) {
+        let serving = self.knowing.now();
+        serving.limiter.inherit(state.limits);
+        serving.fleet().inherit(state.backends);
+        if let Err(error) = serving.books.inherit(state.costs) {
             tracing::error!(%error, "what the process before this one had in its ledger is lost");
         }
     }

@@ -18,6 +18,7 @@ mod lifecycle;
 mod limit_faults;
 mod limits;
 mod redis;
+mod reload;
 mod scaling;
 mod seeing;
 mod streams;

@@ -146,6 +146,13 @@ impl Outrigger {
         outrigger
     }
 
+    /// With its settings in a file.
+    pub async fn by(file: &str) -> Self {
+        let outrigger = Self::spawn((free_port(), free_port()), &["--config", file], &[]);
+        outrigger.until_ready().await;
+        outrigger
+    }
+
     /// One more process, at these addresses: of clients and of the admin port.
     pub fn spawn((address, admin): (SocketAddr, SocketAddr), arguments: &[&str], settings: &[(&str, &str)]) -> Self {
         static LOGS: AtomicU16 = AtomicU16::new(0);

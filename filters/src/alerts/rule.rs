@@ -174,6 +174,15 @@ const fn cooldown() -> u64 {
 }
 
 impl Rule {
+    /// Whether both read the same and are called the same, whatever their thresholds.
+    pub fn reads_as(&self, other: &Rule) -> bool {
+        self.name() == other.name()
+            && self.metric == other.metric
+            && self.window == other.window
+            && self.backend == other.backend
+            && self.model == other.model
+    }
+
     /// With the defaults of settings.
     pub fn new(metric: Metric, warning: Option<f64>, critical: Option<f64>) -> Self {
         Rule {

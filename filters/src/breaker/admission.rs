@@ -111,6 +111,12 @@ impl Admission {
         self.tell(turns);
     }
 
+    /// Other settings from now on.
+    pub fn renew(self: &Arc<Self>, config: Config) {
+        let turns = self.room().renew(config, Instant::now());
+        self.tell(turns);
+    }
+
     #[must_use]
     pub fn report(&self) -> Report {
         let room = self.room();

@@ -60,6 +60,13 @@ impl Affinity {
         }
     }
 
+    /// Whether it was made for these.
+    pub fn is_of(&self, members: &[(&str, f64)]) -> bool {
+        let name = |name: &str| XxHash3_128::oneshot(name.as_bytes()) as u64;
+        self.members.len() == members.len()
+            && self.members.iter().zip(members).all(|(own, other)| own.name == name(other.0) && own.weight == other.1)
+    }
+
     /// What the prompt is placed by; it is counted as asked once more. To be called once for each request, however
     /// often that is tried.
     pub fn key(&self, blocks: &Blocks) -> u64 {

@@ -198,7 +198,7 @@ impl<'room> Attempts<'room> {
 
     /// The last answer there was, as it is.
     fn give_up(&self, failed: Failed) -> Answer {
-        let name = self.fleet.members.get(failed.made.backend).map_or("", |member| member.name());
+        let name = self.fleet.at(failed.made.backend).map_or("", |member| member.name());
         if failed.verdict.outcome == Outcome::Unauthorized {
             let status = failed.answer.as_ref().map_or(0, |reply| reply.status.as_u16());
             return Err(Refusal::because(Reason::BackendUnauthorized, format!("{name} answered {status} to our key")));

@@ -6,14 +6,18 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use futures::future::join_all;
+use futures::StreamExt as _;
+use futures::future::BoxFuture;
+use futures::stream::FuturesUnordered;
 use http::StatusCode;
-use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
+use tokio::sync::watch;
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 
 use super::config::EngineMetrics;
 use super::engine;
 use super::fleet::Fleet;
-use super::member::Member;
+use super::member::{Core, Member};
+use crate::newest::Newest;
 
 /// Asks a backend for something that is not a generation.
 #[async_trait]
@@ -29,49 +33,122 @@ const STALE_AFTER: u32 = 5;
 const SECOND: Duration = Duration::from_secs(1);
 
 impl Fleet {
-    /// Runs until the process ends.
+    /// Runs until the process ends, for all that follow this one too.
     pub async fn run(self: Arc<Self>, reach: Arc<dyn Reach>) {
-        let checks = join_all(self.members.iter().map(|member| self.check(member, &*reach)));
-        let scrapes = join_all(self.members.iter().map(|member| self.scrape(member, &*reach)));
-        let ticks = async {
-            let mut tick = interval(SECOND);
-            tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
-            loop {
-                tick.tick().await;
-                self.tick();
+        let (newest, mut changed) = (self.newest.clone(), self.changed.subscribe());
+        drop(self);
+        let mut watches: FuturesUnordered<BoxFuture<'static, Arc<Core>>> = FuturesUnordered::new();
+        let mut watched: Vec<Arc<Core>> = Vec::new();
+        let mut tick = interval(SECOND);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            let Some(fleet) = newest.get() else { return };
+            for member in &fleet.members {
+                if !watched.iter().any(|core| Arc::ptr_eq(core, &member.core)) {
+                    watched.push(member.core.clone());
+                    let (newest, changed, reach) = (newest.clone(), changed.clone(), reach.clone());
+                    let watch = Watch { core: member.core.clone(), newest, changed, reach };
+                    watches.push(Box::pin(watch.run()));
+                }
             }
-        };
-        tokio::join!(checks, scrapes, ticks);
+            drop(fleet);
+            tokio::select! {
+                Some(gone) = watches.next() => watched.retain(|core| !Arc::ptr_eq(core, &gone)),
+                _ = changed.changed() => {}
+                _ = tick.tick() => {
+                    if let Some(fleet) = newest.get() {
+                        fleet.tick();
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Finds out how one backend is, for as long as it is one.
+struct Watch {
+    core: Arc<Core>,
+    newest: Arc<Newest<Fleet>>,
+    changed: watch::Receiver<()>,
+    reach: Arc<dyn Reach>,
+}
+
+impl Watch {
+    async fn run(self) -> Arc<Core> {
+        tokio::join!(self.checks(), self.scrapes());
+        self.core
     }
 
-    async fn check(&self, member: &Arc<Member>, reach: &dyn Reach) {
-        let Some(path) = &member.config.health_path else { return };
-        let interval = Duration::from_millis(self.room.health_interval_ms.get());
+    /// The backend under the settings of now; none once it is no more.
+    fn member(&self) -> Option<Arc<Member>> {
+        let fleet = self.newest.get()?;
+        fleet.members.iter().find(|member| Arc::ptr_eq(&member.core, &self.core)).cloned()
+    }
+
+    /// Waits until it is due to ask again, by the settings of then; none once the backend is no more. Where it is never due,
+    /// other settings are waited for.
+    async fn due(&self, when: impl Fn(&Member) -> Option<Instant>) -> Option<Arc<Member>> {
+        let mut changed = self.changed.clone();
         loop {
-            let outcome = match reach.get(member.index, path, interval).await {
+            changed.borrow_and_update();
+            let member = self.member()?;
+            let until = when(&member);
+            if until.is_some_and(|until| until <= Instant::now()) {
+                return Some(member);
+            }
+            drop(member);
+            let wait = async {
+                match until {
+                    Some(until) => sleep_until(until).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                () = wait => {}
+                told = changed.changed() => told.ok()?,
+            }
+        }
+    }
+
+    async fn checks(&self) {
+        let (mut asked, mut factor) = (None::<Instant>, 1.0);
+        let interval = |member: &Member| Duration::from_millis(member.room.health_interval_ms.get());
+        loop {
+            let when = |member: &Member| {
+                member.config.health_path.as_ref()?;
+                Some(asked.map_or_else(Instant::now, |asked| asked + interval(member).mul_f64(factor)))
+            };
+            let Some(member) = self.due(when).await else { return };
+            let Some(path) = &member.config.health_path else { continue };
+            let outcome = match self.reach.get(member.index, path, interval(&member)).await {
                 Ok((status, _)) if status.is_success() => Ok(()),
                 Ok((status, _)) => Err(format!("{path} answered {}", status.as_u16()).into()),
                 Err(why) => Err(why.into()),
             };
             let why = outcome.as_ref().err().cloned();
-            if member.checked(outcome, &self.room) {
+            if member.checked(outcome, &member.room) {
                 match why {
                     None => tracing::info!(backend = member.name(), "healthy again"),
                     Some(why) => tracing::warn!(backend = member.name(), %why, "unhealthy: it is left alone"),
                 }
             }
             // A tenth more or less, so that many sidecars do not ask at once.
-            sleep(interval.mul_f64(0.9 + 0.2 * fastrand::f64())).await;
+            (asked, factor) = (Some(Instant::now()), 0.9 + 0.2 * fastrand::f64());
         }
     }
 
-    async fn scrape(&self, member: &Arc<Member>, reach: &dyn Reach) {
-        if self.room.engine_metrics == EngineMetrics::Off || !member.config.metrics {
-            return;
-        }
-        let interval = Duration::from_millis(self.room.engine_interval_ms.get());
+    async fn scrapes(&self) {
+        let (mut asked, mut has_none) = (None::<Instant>, false);
+        let interval = |member: &Member| Duration::from_millis(member.room.engine_interval_ms.get());
         loop {
-            let text = match reach.get(member.index, "/metrics", interval.max(SECOND)).await {
+            let when = |member: &Member| {
+                let off = member.room.engine_metrics == EngineMetrics::Off || !member.config.metrics;
+                let pause = if has_none { ANOTHER_TRY } else { interval(member) };
+                (!off).then(|| asked.map_or_else(Instant::now, |asked| asked + pause))
+            };
+            let Some(member) = self.due(when).await else { return };
+            let interval = interval(&member);
+            let text = match self.reach.get(member.index, "/metrics", interval.max(SECOND)).await {
                 Ok((status, text)) if status.is_success() => text,
                 _ => Bytes::new(),
             };
@@ -81,8 +158,7 @@ impl Fleet {
                 Some(engine) => member.says(engine),
                 None => member.says_nothing(interval * STALE_AFTER),
             }
-            let has_none = said.is_none() && !known;
-            sleep(if has_none { ANOTHER_TRY } else { interval }).await;
+            (asked, has_none) = (Some(Instant::now()), said.is_none() && !known);
         }
     }
 }

@@ -4,7 +4,7 @@
 //! The rule is Finagle's (twitter/finagle, `RetryBudget`) with its minimum beside the share and not on top of it,
 //! so that at total failure a backend sees at most 1.2 times what clients asked.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -20,7 +20,7 @@ pub struct Budget {
     share: f64,
     least_per_second: u32,
     begun: Instant,
-    counts: Mutex<Counts>,
+    counts: Arc<Mutex<Counts>>,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -58,7 +58,12 @@ impl Counts {
 impl Budget {
     pub fn new(share: f64, least_per_second: u32) -> Self {
         let counts = Counts { slices: [Slice::default(); SLICES], newest: 0 };
-        Budget { share, least_per_second, begun: Instant::now(), counts: Mutex::new(counts) }
+        Budget { share, least_per_second, begun: Instant::now(), counts: Arc::new(Mutex::new(counts)) }
+    }
+
+    /// The same calls, and another share of them.
+    pub fn renewed(&self, share: f64, least_per_second: u32) -> Self {
+        Budget { share, least_per_second, begun: self.begun, counts: self.counts.clone() }
     }
 
     fn now(&self) -> u64 {

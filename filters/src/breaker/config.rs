@@ -210,6 +210,8 @@ pub struct Fallback {
 #[derive(Clone, Debug)]
 pub struct Backend {
     pub name: String,
+    /// Where it is: what is known of it holds for as long as it is there.
+    pub address: String,
     pub models: Vec<Models>,
     /// Names that clients use, and what this backend calls the same.
     pub aliases: Vec<(String, String)>,
@@ -229,6 +231,7 @@ impl Backend {
     pub fn named(name: &str) -> Self {
         Backend {
             name: name.to_owned(),
+            address: String::new(),
             models: Models::all(),
             aliases: Vec::new(),
             weight: 1.0,

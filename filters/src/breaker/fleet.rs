@@ -1,11 +1,13 @@
 //! All backends, and who is asked for which model.
 
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use dashmap::DashMap;
 use opentelemetry::metrics::Meter;
+use tokio::sync::watch;
 
 use super::budget::Budget;
 use super::config::{Backend, Config};
@@ -13,30 +15,45 @@ use super::engine::Engine;
 use super::first_tokens::FirstTokens;
 use super::member::{Member, Override};
 use super::meters::Meters;
-use super::pool::{Degraded, Plan, Pool, Seat, Stage};
+use super::pool::{Degraded, Learned, Plan, Pool, Seat, Stage};
+use crate::newest::Newest;
 use crate::{Reason, Refusal, labels};
 
 /// Models whose plan is kept; for any other one it is made anew each time. From half of that on, those that nobody
 /// asked for lately are forgotten: clients may invent names.
-const MOST_PLANS: usize = 512;
+pub(super) const MOST_PLANS: usize = 512;
 
 pub struct Fleet {
-    pub room: Config,
+    pub room: Arc<Config>,
     pub members: Vec<Arc<Member>>,
     pub budget: Budget,
     pub meters: Arc<Meters>,
-    plans: DashMap<Box<str>, Arc<Plan>>,
-    ejections: Arc<Mutex<()>>,
+    pub(super) plans: DashMap<Box<str>, Arc<Plan>>,
+    /// What plans under earlier settings have learned.
+    pub(super) learned: HashMap<Box<str>, Learned>,
+    pub(super) ejections: Arc<Mutex<()>>,
+    pub(super) newest: Arc<Newest<Fleet>>,
+    /// Changes with each newer one.
+    pub(super) changed: Arc<watch::Sender<()>>,
 }
 
 impl Fleet {
     pub fn new(room: &Config, backends: &[Backend], meter: &Meter) -> Arc<Self> {
-        let members: Vec<_> =
-            backends.iter().enumerate().map(|(index, config)| Arc::new(Member::new(index, config, room))).collect();
-        let meters = Arc::new(Meters::new(meter));
+        let room = Arc::new(room.clone());
+        let member = |(index, config): (usize, &Backend)| Arc::new(Member::new(index, config, &room));
+        let members = backends.iter().enumerate().map(member).collect();
         let budget = Budget::new(room.retry_share.get(), room.min_retries_per_sec);
-        let (plans, ejections) = (DashMap::new(), Arc::default());
-        let fleet = Arc::new(Fleet { room: room.clone(), members, budget, meters, plans, ejections });
+        let fleet = Arc::new_cyclic(|me| Fleet {
+            members,
+            budget,
+            meters: Arc::new(Meters::new(meter)),
+            plans: DashMap::new(),
+            learned: HashMap::new(),
+            ejections: Arc::default(),
+            newest: Newest::of(me),
+            changed: Arc::default(),
+            room,
+        });
         super::meters::observe(&fleet, meter);
         fleet
     }
@@ -64,6 +81,7 @@ impl Fleet {
     }
 
     fn make(&self, model: Option<&str>) -> Result<Plan, Refusal> {
+        let learned = self.learned.get(model.unwrap_or_default());
         let mut stages = self.stages(model, None);
         let fallback = self.room.fallbacks.iter().find(|fallback| Some(&*fallback.model) == model);
         for other in fallback.iter().flat_map(|fallback| &fallback.to) {
@@ -75,7 +93,7 @@ impl Fleet {
         Ok(Plan {
             terms: self.room.terms(model.unwrap_or_default()),
             stages,
-            first_tokens: FirstTokens::new(),
+            first_tokens: learned.map_or_else(|| Arc::new(FirstTokens::new()), |known| known.first_tokens.clone()),
             p95_micros: AtomicU64::new(0),
             used: AtomicBool::new(false),
         })
@@ -87,13 +105,14 @@ impl Fleet {
         tiers.sort_unstable();
         tiers.dedup();
         let asked = instead_of.or(model);
+        let known = self.learned.get(asked.unwrap_or_default()).map_or(&[][..], |known| &known.affinities);
         let seat = |member: &Arc<Member>| {
             let known_as = match model {
                 Some(model) => Some(member.serves(model)?),
                 None => None,
             };
             let rename = known_as.filter(|name| Some(*name) != asked).map(Into::into);
-            Some(Seat { lane: member.lane(known_as.unwrap_or_default(), &self.room), rename })
+            Some(Seat { lane: member.lane(known_as.unwrap_or_default()), rename })
         };
         let pools = tiers.into_iter().map(|tier| {
             let of_tier = self.members.iter().filter(|member| member.config.tier == tier);
@@ -106,7 +125,7 @@ impl Fleet {
                 (None, 0) => None,
                 (None, _) => Some(Degraded::FallbackPool),
             };
-            Stage { pool: Arc::new(Pool::new(seats, &self.room, self.ejections.clone())), degraded }
+            Stage { pool: Arc::new(Pool::new(seats, &self.room, self.ejections.clone(), known)), degraded }
         };
         pools.enumerate().map(stage).collect()
     }
@@ -129,7 +148,7 @@ impl Fleet {
     }
 
     /// Follows an operator's order.
-    pub fn obey(&self, member: &Member, order: Override) {
+    pub fn obey(&self, member: &Arc<Member>, order: Override) {
         let before = member.obey(order);
         if before == order && order != Override::Auto {
             return;
@@ -138,13 +157,17 @@ impl Fleet {
         if order == Override::Auto {
             let now = tokio::time::Instant::now();
             for lane in member.lanes() {
-                lane.cooling.forget();
+                lane.known.cooling.forget();
                 lane.tell(lane.gate.reset(now), &self.meters);
             }
         }
     }
 
-    /// What is done every second.
+    /// The backend of this place, if it is one of these.
+    pub fn at(&self, index: usize) -> Option<&Arc<Member>> {
+        self.members.iter().find(|member| member.index == index)
+    }
+
     /// Backends that may not be asked now, and how many there are.
     pub fn down(&self) -> (usize, usize) {
         let up = self.members.iter().filter(|member| member.is_welcome() && member.can_be_asked()).count();
@@ -168,6 +191,7 @@ impl Fleet {
         })
     }
 
+    /// What is done every second.
     pub fn tick(&self) {
         let many = self.plans.len() > MOST_PLANS / 2;
         self.plans.retain(|_, plan| {

@@ -9,7 +9,7 @@
 mod saved;
 mod state;
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -162,13 +162,23 @@ pub struct Standing {
 
 pub struct Gate<L = Mutex<State>> {
     rules: Rules,
-    state: L,
+    state: Arc<L>,
 }
 
 impl<L: Lock<State>> Gate<L> {
     pub fn new(rules: Rules, now: Instant) -> Self {
-        let state = L::holding(State::new(&rules, now));
+        let state = Arc::new(L::holding(State::new(&rules, now)));
         Gate { rules, state }
+    }
+
+    /// The same gate under other rules: it stands as it stood, and each caller goes by the rules that he has.
+    pub fn renewed(&self, rules: Rules) -> Self {
+        Gate { rules, state: self.state.clone() }
+    }
+
+    /// Counts over the window of its rules from now on.
+    pub fn refit(&self, now: Instant) {
+        self.state.with(|state| state.refit(&self.rules, now));
     }
 
     /// Lets a call in, or says when to come again. An open breaker whose time is over lets its probes in.

@@ -4,6 +4,7 @@
 //! It is as of one moment. What calls that are in flight then come to is heard here, and not there: a stream of minutes
 //! says little of how its backend is now.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -56,7 +57,7 @@ impl Fleet {
             member.admission.resume(&backend.learned);
             member.set_healthy(backend.healthy);
             for model in backend.models {
-                let lane = member.lane(&model.name, &self.room);
+                let lane = member.lane(&model.name);
                 lane.resume(&model, now);
             }
         }
@@ -64,7 +65,7 @@ impl Fleet {
 }
 
 impl Member {
-    fn saved(&self, now: Instant) -> Backend {
+    fn saved(self: &Arc<Self>, now: Instant) -> Backend {
         Backend {
             name: self.name().to_owned(),
             order: self.order(),
@@ -77,19 +78,19 @@ impl Member {
 
 impl Lane {
     fn saved(&self, now: Instant) -> Model {
-        let (paused, paused_tenants) = self.cooling.saved(now);
+        let (paused, paused_tenants) = self.known.cooling.saved(now);
         Model { name: self.model.to_string(), gate: self.gate.saved(now), paused, paused_tenants }
     }
 
     fn resume(&self, model: &Model, now: Instant) {
         if let Some(pause) = model.paused {
-            self.cooling.pause(None, pause, now);
+            self.known.cooling.pause(None, pause, now);
         }
         for (tenant, pause) in &model.paused_tenants {
-            self.cooling.pause(Some(*tenant), *pause, now);
+            self.known.cooling.pause(Some(*tenant), *pause, now);
         }
         let is_open = self.gate.resume(&model.gate, now);
-        self.is_out.store(is_open, std::sync::atomic::Ordering::Release);
+        self.known.is_out.store(is_open, std::sync::atomic::Ordering::Release);
     }
 }
 

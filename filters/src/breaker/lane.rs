@@ -15,20 +15,34 @@ use super::pool::Pool;
 use super::verdict::Verdict;
 use crate::Tenant;
 
+/// Under the settings of its member.
 pub struct Lane {
     pub member: Arc<Member>,
     pub model: Box<str>,
     pub gate: Gate,
-    pub cooling: Cooling,
+    pub known: Arc<Known>,
     most_pause: Duration,
+}
+
+/// What is known of a backend and model, whatever the settings.
+pub struct Known {
+    pub gate: Gate,
+    pub cooling: Cooling,
     /// Whether it has opened and not closed again: so many of a pool may be out for a matter of degree at most.
     pub is_out: AtomicBool,
 }
 
-impl Lane {
-    pub fn new(member: Arc<Member>, model: &str, room: &Config) -> Self {
+impl Known {
+    pub fn new(model: &str, room: &Config) -> Self {
+        let gate = Gate::new(Rules::of(model, room), Instant::now());
+        Known { gate, cooling: Cooling::default(), is_out: AtomicBool::new(false) }
+    }
+}
+
+impl Rules {
+    fn of(model: &str, room: &Config) -> Self {
         let millis = |span: std::num::NonZeroU64| Duration::from_millis(span.get());
-        let rules = Rules {
+        Rules {
             consecutive_failures: room.consecutive_failures.get(),
             success_ratio: room.success_ratio.get(),
             min_requests: room.min_requests.get(),
@@ -39,15 +53,15 @@ impl Lane {
             max_open: millis(room.max_open_ms),
             probes: room.probes.get(),
             probe: millis(room.probe_ms),
-        };
-        Lane {
-            member,
-            model: model.into(),
-            gate: Gate::new(rules, Instant::now()),
-            cooling: Cooling::default(),
-            most_pause: millis(room.max_retry_after_ms),
-            is_out: AtomicBool::new(false),
         }
+    }
+}
+
+impl Lane {
+    pub fn new(member: Arc<Member>, model: &str, known: Arc<Known>) -> Self {
+        let gate = known.gate.renewed(Rules::of(model, &member.room));
+        let most_pause = Duration::from_millis(member.room.max_retry_after_ms.get());
+        Lane { member, model: model.into(), gate, known, most_pause }
     }
 
     /// Why nobody, or not this tenant, is to ask here now; none where he may.
@@ -60,7 +74,7 @@ impl Lane {
         if !self.member.is_healthy() {
             return Some(Obstacle::Unhealthy);
         }
-        if let Some(until) = self.cooling.until(tenant, now) {
+        if let Some(until) = self.known.cooling.until(tenant, now) {
             return Some(Obstacle::Pause(until));
         }
         // It knows nothing of single models, so it stands for all of them.
@@ -74,13 +88,13 @@ impl Lane {
     pub fn pause(&self, verdict: &Verdict, tenant: Tenant, now: Instant) {
         let Some(pause) = verdict.pause.filter(|pause| !pause.is_zero()) else { return };
         let own = verdict.outcome == Outcome::Limited && !self.member.config.own_key;
-        self.cooling.pause(own.then_some(tenant), pause.min(self.most_pause), now);
+        self.known.cooling.pause(own.then_some(tenant), pause.min(self.most_pause), now);
     }
 
     /// Tells of a change of the breaker's state, once.
     pub fn tell(&self, change: Option<Change>, meters: &Meters) {
         let Some(change) = change else { return };
-        self.is_out.store(change.to != Phase::Closed, Ordering::Release);
+        self.known.is_out.store(change.to != Phase::Closed, Ordering::Release);
         // Who waits for another model of this backend goes on waiting.
         if change.to == Phase::Open && self.member.has_one_lane() {
             self.member.admission.turn_away();

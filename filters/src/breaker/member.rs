@@ -1,5 +1,6 @@
 //! One backend: what it has to do, how soon it answers, what the operator says of it.
 
+use std::ops::Deref;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -12,7 +13,7 @@ use super::config::{Backend, Config};
 use super::engine::Engine;
 use super::first_tokens::FirstTokens;
 use super::gate::{Outcome, Phase};
-use super::lane::Lane;
+use super::lane::{Known, Lane};
 use super::pressure::{Pressed, Pressure};
 use crate::labels;
 
@@ -49,9 +50,17 @@ pub struct Health {
     pub last: Option<(Instant, Result<(), Arc<str>>)>,
 }
 
+/// One backend under its settings. What is known of it outlives them.
 pub struct Member {
+    /// Its place in [`crate::Call::backend`].
     pub index: usize,
     pub config: Backend,
+    pub room: Arc<Config>,
+    pub core: Arc<Core>,
+}
+
+/// What is known of a backend, whatever its settings.
+pub struct Core {
     pub in_flight: AtomicU64,
     pub first_tokens: FirstTokens,
     pub admission: Arc<Admission>,
@@ -61,24 +70,31 @@ pub struct Member {
     pub foreign_load: AtomicU32,
     pub cache_fill: AtomicU32,
     /// Calls by what came of them, in the order of [`Outcome::ALL`]; and streams that stalled.
-    pub calls: [AtomicU64; Outcome::ALL.len()],
-    pub stalls: AtomicU64,
+    pub calls: Arc<[AtomicU64; Outcome::ALL.len()]>,
+    pub stalls: Arc<AtomicU64>,
     pub pressed: Pressed,
     healthy: AtomicBool,
     order: AtomicU8,
-    lanes: DashMap<Box<str>, Arc<Lane>>,
+    lanes: DashMap<Box<str>, Arc<Known>>,
+}
+
+/// What is asked of a backend is mostly what is known of it.
+impl Deref for Member {
+    type Target = Core;
+
+    fn deref(&self) -> &Core {
+        &self.core
+    }
 }
 
 /// Models of one backend that have a breaker of their own; the rest share one.
 const MOST_LANES: usize = 256;
 
-impl Member {
-    pub fn new(index: usize, config: &Backend, room: &Config) -> Self {
+impl Core {
+    fn new(config: &Backend, room: &Config) -> Self {
         let admission = Admission::new(room.admission.clone());
         admission.set_capacity(config.kv_tokens);
-        Member {
-            index,
-            config: config.clone(),
+        Core {
             in_flight: AtomicU64::new(0),
             first_tokens: FirstTokens::new(),
             admission,
@@ -86,12 +102,47 @@ impl Member {
             engine: Mutex::default(),
             foreign_load: AtomicU32::new(0),
             cache_fill: AtomicU32::new(0),
-            calls: Default::default(),
-            stalls: AtomicU64::new(0),
+            calls: Arc::default(),
+            stalls: Arc::default(),
             pressed: Pressed::default(),
             healthy: AtomicBool::new(true),
             order: AtomicU8::new(Override::Auto as u8),
             lanes: DashMap::new(),
+        }
+    }
+}
+
+impl Member {
+    pub fn new(index: usize, config: &Backend, room: &Arc<Config>) -> Self {
+        let core = Core::new(config, room);
+        Member { index, config: config.clone(), room: room.clone(), core: Arc::new(core) }
+    }
+
+    /// The same backend under other settings; or another one of the same name, where it is elsewhere.
+    pub fn renewed(&self, config: &Backend, room: &Arc<Config>) -> Self {
+        let core = match self.config.address == config.address {
+            true => self.core.clone(),
+            false => {
+                let (calls, stalls) = (self.calls.clone(), self.stalls.clone());
+                let order = AtomicU8::new(self.order() as u8);
+                Arc::new(Core { calls, stalls, order, ..Core::new(config, room) })
+            }
+        };
+        Member { index: self.index, config: config.clone(), room: room.clone(), core }
+    }
+
+    /// From now on these are its settings, and those of before no more.
+    pub fn take_over(&self, before: &Config, kv_tokens: Option<u64>) {
+        if before.admission != self.room.admission {
+            self.admission.renew(self.room.admission.clone());
+        }
+        if kv_tokens != self.config.kv_tokens {
+            // Without a word of the settings it is the engine's to say.
+            self.admission.set_capacity(self.config.kv_tokens);
+        }
+        if self.config.health_path.is_none() {
+            *self.health.lock().unwrap_or_else(PoisonError::into_inner) = Health::default();
+            self.healthy.store(true, Ordering::Release);
         }
     }
 
@@ -107,19 +158,23 @@ impl Member {
         self.config.models.iter().any(|models| models.matches(model)).then_some(model)
     }
 
-    pub fn lane(self: &Arc<Self>, model: &str, room: &Config) -> Arc<Lane> {
-        if let Some(lane) = self.lanes.get(model) {
-            return lane.clone();
+    pub fn lane(self: &Arc<Self>, model: &str) -> Arc<Lane> {
+        if let Some(known) = self.lanes.get(model) {
+            return Arc::new(Lane::new(self.clone(), model, known.clone()));
         }
         let own = self.lanes.len() < MOST_LANES && labels::is_harmless(model);
         let model = if own { model } else { labels::OTHER };
-        let lane = self.lanes.entry(model.into()).or_insert_with(|| Arc::new(Lane::new(self.clone(), model, room)));
-        lane.clone()
+        let first = || Arc::new(Known::new(model, &self.room));
+        let known = self.lanes.entry(model.into()).or_insert_with(first).clone();
+        Arc::new(Lane::new(self.clone(), model, known))
     }
 
     /// The breakers of its models, by the models' names.
-    pub fn lanes(&self) -> Vec<Arc<Lane>> {
-        let mut lanes: Vec<_> = self.lanes.iter().map(|lane| lane.value().clone()).collect();
+    pub fn lanes(self: &Arc<Self>) -> Vec<Lane> {
+        let lane = |known: dashmap::mapref::multiple::RefMulti<'_, Box<str>, Arc<Known>>| {
+            Lane::new(self.clone(), known.key(), known.value().clone())
+        };
+        let mut lanes: Vec<_> = self.lanes.iter().map(lane).collect();
         lanes.sort_by(|left, right| left.model.cmp(&right.model));
         lanes
     }
@@ -136,9 +191,13 @@ impl Member {
 
     /// Whether any of its breakers lets somebody in, or it has none yet.
     pub fn can_be_asked(&self) -> bool {
-        let (now, lanes) = (Instant::now(), self.lanes());
-        let shut = |lane: &Arc<Lane>| lane.gate.phase(now) == Phase::Open;
-        self.order() == Override::ForcedClosed || lanes.is_empty() || !lanes.iter().all(shut)
+        let now = Instant::now();
+        let mut any = false;
+        let all_shut = self.lanes.iter().all(|lane| {
+            any = true;
+            lane.gate.phase(now) == Phase::Open
+        });
+        self.order() == Override::ForcedClosed || !(any && all_shut)
     }
 
     pub fn order(&self) -> Override {

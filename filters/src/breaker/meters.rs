@@ -1,7 +1,7 @@
 //! What the room measures of itself.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock, Weak};
+use std::sync::{Arc, OnceLock};
 
 use opentelemetry::KeyValue;
 use opentelemetry::metrics::{Counter, Meter};
@@ -12,6 +12,7 @@ use super::fleet::Fleet;
 use super::gate::{Change, Outcome, Phase};
 use super::lane::Lane;
 use super::member::Member;
+use crate::newest::Newest;
 
 pub struct Meters {
     transitions: Counter<u64>,
@@ -78,7 +79,7 @@ impl Meters {
 pub fn observe(fleet: &Arc<Fleet>, meter: &Meter) {
     counted(fleet, meter);
     of_backends(fleet, meter);
-    let seen = Arc::downgrade(fleet);
+    let seen = fleet.newest.clone();
     meter
         .u64_observable_gauge("outrigger_breaker_state")
         .with_description("The breaker of a backend and model: 0 closed, 1 half-open, 2 open.")
@@ -119,8 +120,8 @@ fn counted(fleet: &Arc<Fleet>, meter: &Meter) {
 }
 
 /// Each backend with its label, while there is a fleet.
-fn each(seen: &Weak<Fleet>, mut tell: impl FnMut(&Member, KeyValue)) {
-    for member in seen.upgrade().iter().flat_map(|fleet| &fleet.members) {
+fn each(seen: &Newest<Fleet>, mut tell: impl FnMut(&Arc<Member>, KeyValue)) {
+    for member in seen.get().iter().flat_map(|fleet| &fleet.members) {
         tell(member, KeyValue::new("backend", member.name().to_owned()));
     }
 }
@@ -128,7 +129,7 @@ fn each(seen: &Weak<Fleet>, mut tell: impl FnMut(&Member, KeyValue)) {
 type OfMember = fn(&Member) -> u64;
 
 fn of_backends(fleet: &Arc<Fleet>, meter: &Meter) {
-    let gauges: [(&'static str, &'static str, OfMember); 5] = [
+    let gauges: [(&'static str, &'static str, OfMember); 6] = [
         ("outrigger_backend_in_flight", "Requests that a backend is at.", |member| {
             member.in_flight.load(Ordering::Relaxed)
         }),
@@ -151,13 +152,13 @@ fn of_backends(fleet: &Arc<Fleet>, meter: &Meter) {
         }),
     ];
     for (name, description, of) in gauges {
-        let seen = Arc::downgrade(fleet);
+        let seen = fleet.newest.clone();
         let observe = move |observer: &dyn opentelemetry::metrics::AsyncInstrument<u64>| {
             each(&seen, |member, backend| observer.observe(of(member), &[backend]));
         };
         meter.u64_observable_gauge(name).with_description(description).with_callback(observe).build();
     }
-    let seen = Arc::downgrade(fleet);
+    let seen = fleet.newest.clone();
     meter
         .u64_observable_gauge("outrigger_backend_capacity_tokens")
         .with_description("Tokens that a backend has room for; not there where nobody knows.")
@@ -169,20 +170,20 @@ fn of_backends(fleet: &Arc<Fleet>, meter: &Meter) {
             });
         })
         .build();
-    let seen = Arc::downgrade(fleet);
+    let seen = fleet.newest.clone();
     meter
         .u64_observable_counter("outrigger_backend_calls")
         .with_description("Calls to a backend by what came of them: good, fault, limited, unauthorized, neutral.")
         .with_callback(move |observer| {
             each(&seen, |member, backend| {
-                for (outcome, count) in Outcome::ALL.into_iter().zip(&member.calls) {
+                for (outcome, count) in Outcome::ALL.into_iter().zip(&*member.calls) {
                     let outcome = KeyValue::new("outcome", outcome.name());
                     observer.observe(count.load(Ordering::Relaxed), &[backend.clone(), outcome]);
                 }
             });
         })
         .build();
-    let seen = Arc::downgrade(fleet);
+    let seen = fleet.newest.clone();
     meter
         .u64_observable_counter("outrigger_backend_stalls")
         .with_description("Streams ended because nothing came within the time between two tokens.")

@@ -24,7 +24,7 @@ pub struct Seat {
 /// Backends of one tier that answer the same.
 pub struct Pool {
     pub seats: Vec<Seat>,
-    affinity: Affinity,
+    affinity: Arc<Affinity>,
     /// How far each is behind its turn: smooth weighted round robin, as nginx has it.
     turns: Mutex<Vec<f64>>,
     most_ejected: usize,
@@ -33,22 +33,30 @@ pub struct Pool {
 }
 
 impl Pool {
-    pub fn new(seats: Vec<Seat>, room: &Config, ejections: Arc<Mutex<()>>) -> Self {
+    /// Which beginnings of prompts are popular is known from `before`, if that has the same backends.
+    pub fn new(seats: Vec<Seat>, room: &Config, ejections: Arc<Mutex<()>>, before: &[Arc<Affinity>]) -> Self {
         let named: Vec<_> =
             seats.iter().map(|seat| (seat.lane.member.name(), seat.lane.member.config.weight)).collect();
-        let affinity = Affinity::new(&named, LOAD_FACTOR);
+        let known = before.iter().find(|affinity| affinity.is_of(&named));
+        let affinity = known.cloned().unwrap_or_else(|| Arc::new(Affinity::new(&named, LOAD_FACTOR)));
         let most_ejected = (seats.len() as f64 * room.max_ejected_ratio.get()) as usize;
         let turns = Mutex::new(vec![0.0; seats.len()]);
         Pool { seats, affinity, turns, most_ejected: most_ejected.max(1), ejections }
     }
 
+    pub const fn affinity(&self) -> &Arc<Affinity> {
+        &self.affinity
+    }
+
     /// Whether this one may be left alone for a matter of degree; it is counted as out if so.
     pub fn may_eject(&self, lane: &Lane) -> bool {
         let _turn = self.ejections.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_out = |seat: &&Seat| !std::ptr::eq(&*seat.lane, lane) && seat.lane.is_out.load(Ordering::Acquire);
+        let is_out = |seat: &&Seat| {
+            !Arc::ptr_eq(&seat.lane.known, &lane.known) && seat.lane.known.is_out.load(Ordering::Acquire)
+        };
         let may = self.seats.iter().filter(is_out).count() < self.most_ejected;
         if may {
-            lane.is_out.store(true, Ordering::Release);
+            lane.known.is_out.store(true, Ordering::Release);
         }
         may
     }
@@ -149,16 +157,28 @@ pub struct Stage {
 pub struct Plan {
     pub terms: Terms,
     pub stages: Vec<Stage>,
-    pub first_tokens: FirstTokens,
+    pub first_tokens: Arc<FirstTokens>,
     /// The slowest twentieth of first tokens begins here, in microseconds; 0 where too little is known.
     pub p95_micros: AtomicU64,
     pub used: AtomicBool,
+}
+
+/// What plans of a model learn, for those that come after them.
+#[derive(Clone)]
+pub struct Learned {
+    pub first_tokens: Arc<FirstTokens>,
+    pub affinities: Vec<Arc<Affinity>>,
 }
 
 /// First tokens without which their quantile says nothing.
 const FEW: u64 = 20;
 
 impl Plan {
+    pub fn learned(&self) -> Learned {
+        let affinities = self.stages.iter().map(|stage| stage.pool.affinity().clone()).collect();
+        Learned { first_tokens: self.first_tokens.clone(), affinities }
+    }
+
     /// How long to wait for a first token before a second backend is asked.
     pub fn hedge_after(&self) -> Option<Duration> {
         let micros = self.p95_micros.load(Ordering::Relaxed);

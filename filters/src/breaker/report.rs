@@ -1,7 +1,7 @@
 //! How the backends stand, for people and for `/healthz`.
 
-use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use serde_json::{Value, json};
@@ -42,7 +42,7 @@ impl Fleet {
 
 impl Member {
     /// In a word, and why.
-    fn state(&self) -> (&'static str, &'static str) {
+    fn state(self: &Arc<Self>) -> (&'static str, &'static str) {
         let order = self.order();
         if order != Override::Auto {
             return (order.name(), "operator");
@@ -55,7 +55,7 @@ impl Member {
             return ("shed", "pressure");
         }
         let standings =
-            self.lanes().into_iter().map(|lane| (lane.cooling.for_all(now).is_some(), lane.gate.standing(now)));
+            self.lanes().into_iter().map(|lane| (lane.known.cooling.for_all(now).is_some(), lane.gate.standing(now)));
         let severity = |(paused, standing): &(bool, Standing)| match standing.phase {
             Phase::Open => 3,
             Phase::HalfOpen => 2,
@@ -68,7 +68,7 @@ impl Member {
         }
     }
 
-    fn report(&self) -> Value {
+    fn report(self: &Arc<Self>) -> Value {
         let (state, why) = self.state();
         let (quantiles, room) = (self.first_tokens.quantiles(), self.admission.report());
         let lanes = self.lanes();
@@ -128,7 +128,7 @@ impl Lane {
     fn report(&self) -> Value {
         let now = Instant::now();
         let standing = self.gate.standing(now);
-        let paused = self.cooling.for_all(now);
+        let paused = self.known.cooling.for_all(now);
         json!({
             "model": self.model,
             "state": standing.phase.name(),
@@ -136,7 +136,7 @@ impl Lane {
             "since": date(standing.since),
             "next_probe_in_ms": standing.until.map(|until| millis(until.saturating_duration_since(now))),
             "paused_for_ms": paused.map(|until| millis(until.saturating_duration_since(now))),
-            "paused_tenants": self.cooling.tenants(now),
+            "paused_tenants": self.known.cooling.tenants(now),
             "window": {
                 "good": standing.counts.good,
                 "bad": standing.counts.bad,

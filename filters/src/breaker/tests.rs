@@ -215,7 +215,7 @@ async fn a_wish_to_be_left_alone_is_obeyed() {
     let house = house(json!({}), &[&[ok()], &[ok()]]);
     let pause = |place: usize, seconds| {
         let lane = &house.fleet.plan(Some("m")).unwrap().stages[0].pool.seats[place].lane.clone();
-        lane.cooling.pause(None, Duration::from_secs(seconds), Instant::now());
+        lane.known.cooling.pause(None, Duration::from_secs(seconds), Instant::now());
     };
     pause(0, 30);
     for _ in 0..10 {

@@ -37,6 +37,16 @@ impl Window {
         Window { bucket, buckets: [Counts::default(); BUCKETS], sum: Counts::default(), newest: 0, begun: now }
     }
 
+    /// Another span: what counts now goes on counting, as if it had all just been.
+    pub fn refit(&mut self, span: Duration, now: Instant) {
+        let counted = self.counts(now);
+        let window = Window::new(span, now);
+        if window.bucket != self.bucket {
+            *self = window;
+            self.add(now, counted);
+        }
+    }
+
     pub fn clear(&mut self) {
         self.buckets = [Counts::default(); BUCKETS];
         self.sum = Counts::default();

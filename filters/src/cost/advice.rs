@@ -70,7 +70,7 @@ pub struct Advice {
     config: Config,
     names: Names,
     /// None where nobody wants advice.
-    desk: Option<Desk>,
+    desk: Option<Arc<Desk>>,
 }
 
 struct Desk {
@@ -96,7 +96,13 @@ struct Seeing<'a> {
 impl Advice {
     pub fn new(config: &Config, names: Names, tokenizers: Arc<Tokenizers>) -> Arc<Self> {
         let desk = config.enabled.then(|| Desk::new(Duration::from_secs(config.window_secs.get()), tokenizers));
-        Arc::new(Advice { config: config.clone(), names, desk })
+        Arc::new(Advice { config: config.clone(), names, desk: desk.map(Arc::new) })
+    }
+
+    /// The same calls, under other settings. Whether it is wanted, and over which time, stays as it was.
+    pub fn renewed(&self, config: &Config, names: Names) -> Arc<Self> {
+        let Config { enabled, window_secs, .. } = self.config;
+        Arc::new(Advice { config: Config { enabled, window_secs, ..config.clone() }, names, desk: self.desk.clone() })
     }
 
     /// A call has ended. Holds its caller for less than a microsecond.

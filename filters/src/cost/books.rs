@@ -31,7 +31,7 @@ use crate::tokens::Tokenizers;
 use crate::usage::{Service, Tokens};
 
 /// How long the end of the process waits for what is still counted, and for the ledger's disk.
-const LAST_FLUSH: Duration = Duration::from_secs(2);
+pub(super) const LAST_FLUSH: Duration = Duration::from_secs(2);
 
 /// A backend, as far as costs go.
 #[derive(Clone, Debug)]
@@ -62,7 +62,7 @@ impl<'config> Parts<'config> {
 }
 
 pub struct Books {
-    pub(super) prices: Prices,
+    pub(super) prices: Arc<Prices>,
     pub(super) unpriced: Unpriced,
     pub(super) ledger: Arc<Ledger>,
     pub(super) budgets: Arc<Budgets>,
@@ -70,16 +70,17 @@ pub struct Books {
     pub(super) tokenizers: Arc<Tokenizers>,
     pub(super) names: Names,
     pub(super) zone: TimeZone,
-    backends: Vec<Backend>,
-    machines: Vec<Arc<Machine>>,
-    counting: Counting,
-    meters: Meters,
+    /// By their places; a place whose backend is no more is empty.
+    pub(super) backends: Vec<Option<Backend>>,
+    pub(super) machines: Vec<Arc<Machine>>,
+    pub(super) counting: Arc<Counting>,
+    pub(super) meters: Arc<Meters>,
     /// What answers use, for what is to be reserved.
-    outputs: Estimates,
+    pub(super) outputs: Arc<Estimates>,
     /// What calls cost that are paid by time, in millionths of a dollar.
-    times: Estimates,
+    pub(super) times: Arc<Estimates>,
     /// The day, and the second until which it is this one.
-    today: (AtomicI64, AtomicI64),
+    pub(super) today: (AtomicI64, AtomicI64),
 }
 
 impl Books {
@@ -100,26 +101,26 @@ impl Books {
         let advice = Advice::new(&config.advice, names.clone(), tokenizers.clone());
         let machines = backends.iter().map(|_| Arc::default()).collect();
         Ok(Arc::new(Books {
-            prices: config.prices()?,
+            prices: Arc::new(config.prices()?),
             unpriced: config.unpriced,
             ledger,
             budgets,
             advice,
             tokenizers,
             zone,
-            backends,
+            backends: backends.into_iter().map(Some).collect(),
             machines,
-            counting,
-            meters: Meters::new(meter, &names),
+            counting: Arc::new(counting),
+            meters: Arc::new(Meters::new(meter, &names)),
             names,
-            outputs: Estimates::default(),
-            times: Estimates::default(),
+            outputs: Arc::default(),
+            times: Arc::default(),
             today: Default::default(),
         }))
     }
 
     pub fn backend(&self, place: usize) -> Option<&Backend> {
-        self.backends.get(place)
+        self.backends.get(place)?.as_ref()
     }
 
     pub fn price(&self, model: &str, backend: &str) -> Option<Arc<Price>> {
@@ -301,7 +302,7 @@ impl Books {
 }
 
 /// Tells the budgets what was spent in periods that are not over, range by range between their beginnings.
-fn remember(budgets: &Budgets, ledger: &Ledger) -> Result<(), ledger::Error> {
+pub(super) fn remember(budgets: &Budgets, ledger: &Ledger) -> Result<(), ledger::Error> {
     let mut begins = budgets.begins();
     begins.insert(i64::MAX);
     let begins: Vec<_> = begins.into_iter().collect();

@@ -23,6 +23,7 @@ pub mod handover;
 mod meters;
 mod period;
 mod refused;
+mod renewal;
 mod report;
 mod reservation;
 mod rule;
@@ -31,7 +32,8 @@ mod step;
 mod together;
 
 use std::collections::BTreeSet;
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
+use std::ops::Deref;
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use jiff::Timestamp;
@@ -47,8 +49,9 @@ pub use shared::Sharing;
 
 use crate::Tenant;
 use crate::money::Money;
+use crate::newest::Newest;
 use crate::tenants::Names;
-use account::{Account, Key, Lease, State};
+use account::{Account, Key, Lease, State, Terms};
 use accounts::Accounts;
 use handover::Heir;
 use meters::Meters;
@@ -68,13 +71,23 @@ pub struct Spent {
 }
 
 pub struct Budgets {
-    rules: Vec<Rule>,
-    calendar: Calendar,
+    rules: Vec<Arc<Rule>>,
+    /// Those of the rules, by their ids, of which nothing is remembered yet.
+    fresh: Vec<usize>,
     names: Names,
+    kept: Arc<Kept>,
+    newest: Arc<Newest<Budgets>>,
+}
+
+/// What outlives the settings.
+pub struct Kept {
+    calendar: Calendar,
     accounts: Accounts,
     remote: Option<Arc<Remote>>,
     meters: Meters,
     leases: AtomicU64,
+    /// The id of the next budget that was not there before.
+    next: AtomicUsize,
     /// Accounts of which there is something to tell.
     news: Mutex<Vec<Arc<Account>>>,
     flushing: tokio::sync::Mutex<()>,
@@ -83,6 +96,14 @@ pub struct Budgets {
     follows: AtomicBool,
     /// Replaces the clock where it is not 0.
     clock: AtomicI64,
+}
+
+impl Deref for Budgets {
+    type Target = Kept;
+
+    fn deref(&self) -> &Kept {
+        &self.kept
+    }
 }
 
 impl Budgets {
@@ -95,19 +116,26 @@ impl Budgets {
         sharing: Option<Sharing>,
         meter: &Meter,
     ) -> Result<Arc<Self>, (String, String)> {
-        let budgets = Arc::new(Budgets {
-            rules: rule::rules(configs, names)?,
+        let rules: Vec<_> = rule::rules(configs, names)?.into_iter().map(Arc::new).collect();
+        let kept = Arc::new(Kept {
             calendar: Calendar::new(zone),
-            names: names.clone(),
             accounts: Accounts::new(accounts::MOST),
             remote: sharing.map(|sharing| Arc::new(Remote::new(sharing))),
             meters: Meters::new(meter),
             leases: AtomicU64::new(1),
+            next: AtomicUsize::new(rules.len()),
             news: Mutex::default(),
             flushing: tokio::sync::Mutex::default(),
             heir: Heir::default(),
             follows: AtomicBool::new(false),
             clock: AtomicI64::new(0),
+        });
+        let budgets = Arc::new_cyclic(|me| Budgets {
+            fresh: rules.iter().map(|rule| rule.id).collect(),
+            names: names.clone(),
+            newest: Newest::of(me),
+            kept,
+            rules,
         });
         Meters::observe(&budgets, meter);
         Ok(budgets)
@@ -128,6 +156,11 @@ impl Budgets {
         self.rules.iter().any(|rule| rule.hard)
     }
 
+    /// Where an account's budget stands among those of now.
+    fn place(&self, account: &Account) -> Option<usize> {
+        self.rules.iter().position(|rule| rule.id == account.key.rule)
+    }
+
     /// Replaces the clock; 0 gives it back. For tests: nobody can wait for the next month.
     pub fn set_clock(&self, now: Millis) {
         self.clock.store(now, Ordering::Relaxed);
@@ -144,11 +177,12 @@ impl Budgets {
     /// apart there, and what was before the first counts no more. A budget that never begins anew begins at 0.
     pub fn begins(&self) -> BTreeSet<Millis> {
         let now = self.now();
-        let begin = |rule: &Rule| match rule.period {
+        let fresh = self.rules.iter().filter(|rule| self.fresh.contains(&rule.id));
+        let begin = |rule: &Arc<Rule>| match rule.period {
             Period::Total => 0,
             period => period.span(now, &self.calendar.zone).begin,
         };
-        self.rules.iter().map(begin).collect()
+        fresh.map(begin).collect()
     }
 
     /// What this sidecar has spent before, by its ledger. Before anything else is asked.
@@ -157,11 +191,11 @@ impl Budgets {
         for Spent { at, tenant, model, tag, amount } in spent {
             let demand = Demand { tenant, model: &model, tag: tag.as_deref() };
             for account in self.accounts_of(&demand, now) {
-                if account.span.contains(at) {
+                if account.span.contains(at) && self.fresh.contains(&account.key.rule) {
                     let mut state = account.state();
                     state.remember(amount.nanos());
                     // What was told of before is not told of again.
-                    state.warns(account.warn_at.nanos());
+                    state.warns(account.warn_at().nanos());
                 }
             }
         }
@@ -174,7 +208,7 @@ impl Budgets {
     pub async fn reserve(self: &Arc<Self>, who: &Demand<'_>, amount: Money) -> Result<Reservation, Refused> {
         let accounts = self.accounts_of(who, self.now());
         let outcome = match &self.remote {
-            Some(remote) if accounts.iter().any(|account| account.hard) => {
+            Some(remote) if accounts.iter().any(|account| account.hard()) => {
                 self.reserve_together(&remote.clone(), accounts, amount.nanos()).await
             }
             _ => self.reserve_exactly(accounts, amount.nanos()),
@@ -183,22 +217,27 @@ impl Budgets {
     }
 
     fn accounts_of(&self, who: &Demand<'_>, now: Millis) -> Vec<Arc<Account>> {
-        let account = |(at, rule): (usize, &Rule)| {
+        let account = |rule: &Arc<Rule>| {
             let limit = rule.amount(&who.tenant)?;
             let (key, span) = (rule.who(who)?, self.calendar.span(rule.period, now));
-            let key = Key { rule: at, begin: span.begin, who: key };
-            Some(self.accounts.get(key, |key| self.open(key, span, limit)))
+            let key = Key { rule: rule.id, begin: span.begin, who: key };
+            let terms = Terms::of(rule, limit);
+            let account = self.accounts.get(key, |key| self.open(key, rule, span, terms));
+            // Opened by a request under earlier settings, after these had taken over.
+            if account.terms() != terms && account.key.who != rule::Who::Others && self.newest.is(self) {
+                account.set_terms(terms);
+            }
+            Some(account)
         };
-        self.rules.iter().enumerate().filter_map(account).collect()
+        self.rules.iter().filter_map(account).collect()
     }
 
     /// A new account, of one of the rules.
-    fn open(&self, key: Key, span: period::Span, limit: Money) -> Account {
-        let rule = &self.rules[key.rule];
-        let limit = if key.who == rule::Who::Others { rule.amount } else { limit };
+    fn open(&self, key: Key, rule: &Arc<Rule>, span: period::Span, terms: Terms) -> Account {
+        let terms = if key.who == rule::Who::Others { Terms::of(rule, rule.amount) } else { terms };
         let places = |remote: &Arc<Remote>| remote.places(&rule.name, span, &rule.digest(&key.who));
         let places = self.remote.as_ref().map(places);
-        Account::new(key, rule, span, limit, places)
+        Account::new(key, rule, span, terms, places)
     }
 
     fn lease(&self) -> Lease {
@@ -212,8 +251,8 @@ impl Budgets {
         {
             // Always in the order of the budgets, so that no two wait for each other.
             let mut states: Vec<MutexGuard<'_, State>> = accounts.iter().map(|account| account.state()).collect();
-            for (account, state) in accounts.iter().zip(&states).filter(|(account, _)| account.hard) {
-                if !state.fits_alone(account.limit.nanos(), amount, 1) {
+            for (account, state) in accounts.iter().zip(&states).filter(|(account, _)| account.hard()) {
+                if !state.fits_alone(account.limit().nanos(), amount, 1) {
                     return Err(self.exceeded(account, state, amount, Why::Spent).into());
                 }
             }
@@ -228,13 +267,13 @@ impl Budgets {
     }
 
     fn exceeded(&self, account: &Account, state: &State, requested: u64, why: Why) -> Exceeded {
-        let rule = &self.rules[account.key.rule];
+        let rule = &account.rule;
         Exceeded {
             budget: rule.name.clone(),
             scope: rule.scope.name(),
             period: rule.period.name(),
-            why: if requested > account.limit.nanos() { Why::Larger } else { why },
-            amount: account.limit,
+            why: if requested > account.limit().nanos() { Why::Larger } else { why },
+            amount: account.limit(),
             spent: Money::from_nanos(state.total()),
             reserved: Money::from_nanos(state.reserved()),
             requested: Money::from_nanos(requested),
@@ -247,15 +286,17 @@ impl Budgets {
         let now = self.now();
         let mut sums = vec![Money::ZERO; self.rules.len()];
         self.accounts.each(|account| {
-            if account.span.contains(now) {
-                sums[account.key.rule] += Money::from_nanos(account.state().total());
+            if account.span.contains(now)
+                && let Some(place) = self.place(account)
+            {
+                sums[place] += Money::from_nanos(account.state().total());
             }
         });
         sums
     }
 
     fn warn(&self, account: &Account) {
-        let rule = &self.rules[account.key.rule];
+        let rule = &account.rule;
         self.meters.warned(&rule.name);
         let spent = Money::from_nanos(account.state().total());
         let tenant = match &account.key.who {
@@ -263,7 +304,7 @@ impl Budgets {
             _ => "-".to_owned(),
         };
         tracing::warn!(
-            budget = %rule.name, period = rule.period.name(), tenant, spent_usd = %spent, amount_usd = %account.limit,
+            budget = %rule.name, period = rule.period.name(), tenant, spent_usd = %spent, amount_usd = %account.limit(),
             "much of a budget is spent"
         );
     }

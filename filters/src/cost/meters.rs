@@ -6,6 +6,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use arc_swap::ArcSwap;
 use billable::Billable;
 use dashmap::DashMap;
 use opentelemetry::KeyValue;
@@ -85,7 +86,7 @@ struct Saved {
 #[derive(Default)]
 struct Tenants {
     spent: DashMap<Tenant, Arc<Spent>>,
-    named: HashMap<Tenant, String>,
+    named: ArcSwap<HashMap<Tenant, String>>,
     others: Arc<Spent>,
 }
 
@@ -135,6 +136,11 @@ impl Meters {
                 }
             }),
         }
+    }
+
+    /// From now on tenants have these names.
+    pub fn rename(&self, names: &Names) {
+        self.tenants.rename(names);
     }
 
     pub fn paid(&self, ask: &Ask, tokens: &Tokens, cost: Option<Money>, source: Source) {
@@ -188,8 +194,7 @@ impl Kinds {
 
 impl Tenants {
     fn new(names: &Names) -> Self {
-        let named: HashMap<_, _> =
-            names.all().take(MAX_TENANTS).map(|(name, tenant)| (*tenant, name.clone())).collect();
+        let named = ArcSwap::from_pointee(named(names));
         let others = Arc::new(Spent { name: labels::OTHER.to_owned(), ..Spent::default() });
         Tenants { spent: DashMap::new(), named, others }
     }
@@ -200,13 +205,27 @@ impl Tenants {
     }
 
     fn enter(&self, tenant: &Tenant) -> Arc<Spent> {
-        let name = match self.named.get(tenant) {
+        let named = self.named.load();
+        let name = match named.get(tenant) {
             Some(name) => name.clone(),
             // Room is left for those that have names.
-            None if self.spent.len() + self.named.len() < MAX_TENANTS => tenant.to_string(),
+            None if self.spent.len() + named.len() < MAX_TENANTS => tenant.to_string(),
             None => return self.others.clone(),
         };
         self.spent.entry(*tenant).or_insert_with(|| Arc::new(Spent { name, ..Spent::default() })).clone()
+    }
+
+    /// Who has another name now goes on under it with what he has spent.
+    fn rename(&self, names: &Names) {
+        let named = named(names);
+        for mut spent in self.spent.iter_mut() {
+            let name = named.get(spent.key()).cloned().unwrap_or_else(|| spent.key().to_string());
+            if spent.name != name {
+                let nanos = AtomicU64::new(spent.nanos.load(Ordering::Relaxed));
+                *spent = Arc::new(Spent { name, nanos });
+            }
+        }
+        self.named.store(Arc::new(named));
     }
 
     fn observe(self: &Arc<Self>, meter: &Meter) {
@@ -227,6 +246,10 @@ impl Tenants {
             })
             .build();
     }
+}
+
+fn named(names: &Names) -> HashMap<Tenant, String> {
+    names.all().take(MAX_TENANTS).map(|(name, tenant)| (*tenant, name.clone())).collect()
 }
 
 fn with(labels: &[KeyValue], key: &'static str, value: &'static str) -> Vec<KeyValue> {

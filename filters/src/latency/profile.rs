@@ -12,6 +12,7 @@ pub(super) mod testing;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use arc_swap::ArcSwap;
 use tokio::time::Instant;
 
 use super::Config;
@@ -28,12 +29,16 @@ const MOST_PARTS: usize = 32;
 pub const ENOUGH: u64 = 20;
 
 pub struct Profile {
+    settings: ArcSwap<Settings>,
+    state: Mutex<State>,
+}
+
+struct Settings {
     /// Nothing is told apart: alerts and health need no more.
     whole_only: bool,
     backends: Vec<Arc<str>>,
     /// What a room may take by itself, in seconds.
     allowance: f64,
-    state: Mutex<State>,
 }
 
 struct State {
@@ -93,9 +98,7 @@ impl Profile {
     pub fn new(config: &Config, backends: &[String], now: Instant) -> Self {
         let other: Arc<str> = crate::labels::OTHER.into();
         Profile {
-            whole_only: !config.profile,
-            backends: backends.iter().map(|name| Arc::from(name.as_str())).collect(),
-            allowance: config.allowance_ms / 1000.0,
+            settings: ArcSwap::from_pointee(Settings::of(config, backends)),
             state: Mutex::new(State {
                 begun: now,
                 whole: Whole::since(now),
@@ -107,9 +110,9 @@ impl Profile {
         }
     }
 
-    /// The name of the backend at this place among the settings'.
-    pub fn backend(&self, place: usize) -> Option<&Arc<str>> {
-        self.backends.get(place)
+    /// Other settings from now on; `backends` are the names that backends have or had, by their places.
+    pub fn renew(&self, config: &Config, backends: &[String]) {
+        self.settings.store(Arc::new(Settings::of(config, backends)));
     }
 
     /// Counts a request that is over.
@@ -121,8 +124,9 @@ impl Profile {
     pub fn count(&self, now: Instant, digest: &Digest) {
         let mut state = self.state();
         state.take_whole(now, digest);
-        if !self.whole_only && !digest.passed {
-            state.take_apart(now, digest, &self.backends);
+        let settings = self.settings.load();
+        if !settings.whole_only && !digest.passed {
+            state.take_apart(now, digest, &settings.backends);
         }
     }
 
@@ -182,6 +186,16 @@ impl Profile {
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Settings {
+    fn of(config: &Config, backends: &[String]) -> Self {
+        Settings {
+            whole_only: !config.profile,
+            backends: backends.iter().map(|name| Arc::from(name.as_str())).collect(),
+            allowance: config.allowance_ms / 1000.0,
+        }
     }
 }
 

@@ -21,6 +21,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
@@ -132,8 +133,8 @@ struct Pair {
 }
 
 pub struct Regressions {
-    backends: Vec<Arc<str>>,
-    settings: Settings,
+    backends: ArcSwap<Vec<Arc<str>>>,
+    settings: ArcSwap<Settings>,
     file: file::File,
     state: Mutex<State>,
 }
@@ -147,7 +148,7 @@ struct State {
 impl Regressions {
     /// `backends` are the names of the settings' `[[backends]]`, in their order. It reads its file: not for a worker.
     pub fn open(config: &Config, backends: &[String], now: Instant) -> Self {
-        let backends: Vec<Arc<str>> = backends.iter().map(|name| Arc::from(name.as_str())).collect();
+        let backends = named(backends);
         let file = file::File::new(config.baseline_path.clone());
         let mut pairs: HashMap<Key, Pair> = HashMap::new();
         for kept in file.read() {
@@ -159,7 +160,15 @@ impl Regressions {
             }
         }
         let state = State { pairs, random: fastrand::Rng::with_seed(0x5eed), written: now };
-        Regressions { backends, settings: Settings::of(config), file, state: Mutex::new(state) }
+        let (backends, settings) = (ArcSwap::from_pointee(backends), ArcSwap::from_pointee(Settings::of(config)));
+        Regressions { backends, settings, file, state: Mutex::new(state) }
+    }
+
+    /// Other settings from now on; `backends` are the names that backends have or had, by their places. What was learned
+    /// stays, and so does the file.
+    pub fn renew(&self, config: &Config, backends: &[String]) {
+        self.backends.store(Arc::new(named(backends)));
+        self.settings.store(Arc::new(Settings::of(config)));
     }
 
     /// Hears of the calls of a request that is over.
@@ -167,24 +176,26 @@ impl Regressions {
         if !digest.calls.iter().any(|call| call.is_good) {
             return;
         }
+        let (backends, settings) = (self.backends.load(), self.settings.load());
         let mut state = self.state();
         for call in digest.calls.iter().filter(|call| call.is_good) {
-            let Some((backend, model)) = self.backends.get(call.backend).zip(call.model.as_ref()) else { continue };
+            let Some((backend, model)) = backends.get(call.backend).zip(call.model.as_ref()) else { continue };
             // Many models at once: a change of their mix is no slow-down.
             if **model == *crate::labels::OTHER {
                 continue;
             }
-            state.take(now, &(backend.clone(), model.clone()), call, &self.settings);
+            state.take(now, &(backend.clone(), model.clone()), call, &settings);
         }
     }
 
     /// Looks at all: to be called every five seconds.
     pub fn tick(&self, now: Instant) -> Vec<Change> {
         let mut changes = Vec::new();
+        let settings = self.settings.load();
         let mut state = self.state();
         for ((backend, model), pair) in &mut state.pairs {
             for (measure, series) in Measure::ALL.into_iter().zip(&mut pair.series) {
-                let Some(turn) = series.as_mut().and_then(|series| series.tick(now, &self.settings)) else { continue };
+                let Some(turn) = series.as_mut().and_then(|series| series.tick(now, &settings)) else { continue };
                 changes.push(turn.told(backend, model, measure));
             }
         }
@@ -217,6 +228,10 @@ impl Regressions {
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn named(backends: &[String]) -> Vec<Arc<str>> {
+    backends.iter().map(|name| Arc::from(name.as_str())).collect()
 }
 
 impl Pair {

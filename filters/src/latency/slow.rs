@@ -3,9 +3,11 @@
 //! Each minute keeps its own slowest ones, as many as are told of in all: so when a minute is over and forgotten, those
 //! that it outdid are still there. What is not among them is looked at for a few nanoseconds and never copied.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use jiff::Timestamp;
 use opentelemetry::trace::{SpanId, TraceId};
 use serde_json::{Value, json};
@@ -20,8 +22,8 @@ use crate::windows::{Ring, millis};
 const MINUTES: usize = 15;
 
 pub struct Slow {
-    kept: usize,
-    backends: Vec<String>,
+    kept: AtomicUsize,
+    backends: ArcSwap<Vec<String>>,
     minutes: Mutex<Ring<Vec<Entry>>>,
 }
 
@@ -39,7 +41,18 @@ impl Slow {
     /// `backends` are the names of the settings' `[[backends]]`, in their order.
     pub fn new(config: &Config, backends: &[String]) -> Self {
         let ring = Ring::new(Duration::from_secs(60), MINUTES);
-        Slow { kept: config.slow_kept, backends: backends.to_vec(), minutes: Mutex::new(ring) }
+        let (kept, backends) = (AtomicUsize::new(config.slow_kept), ArcSwap::from_pointee(backends.to_vec()));
+        Slow { kept, backends, minutes: Mutex::new(ring) }
+    }
+
+    /// Other settings from now on; `backends` are the names that backends have or had, by their places.
+    pub fn renew(&self, config: &Config, backends: &[String]) {
+        self.kept.store(config.slow_kept, Ordering::Relaxed);
+        self.backends.store(Arc::new(backends.to_vec()));
+    }
+
+    fn kept(&self) -> usize {
+        self.kept.load(Ordering::Relaxed)
     }
 
     pub fn take(&self, now: Instant, record: &Record) {
@@ -47,10 +60,10 @@ impl Slow {
         let slowest = minutes.slot(now);
         // The slowest stands first.
         let place = slowest.partition_point(|entry| entry.took >= record.took);
-        if place >= self.kept {
+        if place >= self.kept() {
             return;
         }
-        slowest.truncate(self.kept.saturating_sub(1));
+        slowest.truncate(self.kept().saturating_sub(1));
         slowest.insert(place, Entry::of(record));
     }
 
@@ -59,16 +72,17 @@ impl Slow {
         let minutes = self.minutes.lock().unwrap_or_else(PoisonError::into_inner);
         let mut slowest: Vec<&Entry> = minutes.last(now, MINUTES).flatten().collect();
         slowest.sort_by_key(|entry| std::cmp::Reverse(entry.took));
-        slowest.truncate(self.kept);
+        slowest.truncate(self.kept());
         let told: Vec<Value> = slowest.into_iter().map(|entry| self.told(entry)).collect();
-        json!({ "window": "15m", "kept": self.kept, "requests": told })
+        json!({ "window": "15m", "kept": self.kept(), "requests": told })
     }
 
     fn told(&self, entry: &Entry) -> Value {
         let seen = entry.seen.as_ref();
         let called = entry.spans.iter().rev().filter_map(|span| span.called.as_deref());
         let answered = called.clone().find(|called| called.error.is_none()).or_else(|| called.clone().next());
-        let backend = answered.and_then(|called| self.backends.get(called.backend));
+        let backends = self.backends.load();
+        let backend = answered.and_then(|called| backends.get(called.backend));
         let charge = seen.and_then(|seen| seen.charge.as_ref()).or_else(|| answered?.charge.as_ref());
         json!({
             "trace_id": entry.trace.to_string(),
@@ -113,7 +127,7 @@ impl Slow {
             },
         });
         if let Some(called) = &span.called {
-            line["backend"] = json!(self.backends.get(called.backend));
+            line["backend"] = json!(self.backends.load().get(called.backend));
             line["attempt"] = json!(called.attempt);
             line["first_chunk_ms"] = json!(called.first_chunk.map(in_millis));
             line["last_chunk_ms"] = json!(called.last_chunk.map(in_millis));

@@ -16,7 +16,7 @@ use crate::refusal::retry_after;
 use crate::{Reason, Refusal};
 
 /// The `[rate_limit.guard]` table.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
     /// Requests a second of one tenant, on average; 0 is no check.
@@ -31,6 +31,7 @@ pub struct Guard {
     tenants: Option<DefaultKeyedRateLimiter<[u8; 32]>>,
     addresses: Option<DefaultKeyedRateLimiter<IpAddr>>,
     clock: DefaultClock,
+    config: Config,
 }
 
 /// Beyond so many known senders, those that have been quiet are forgotten at once and not in their time.
@@ -47,7 +48,13 @@ impl Guard {
             tenants: quota(config.tenant_per_second).map(RateLimiter::dashmap),
             addresses: quota(config.address_per_second).map(RateLimiter::dashmap),
             clock: DefaultClock::default(),
+            config: config.clone(),
         }
+    }
+
+    /// Whether it was made by these settings.
+    pub fn is_by(&self, config: &Config) -> bool {
+        self.config == *config
     }
 
     /// # Errors

@@ -86,30 +86,23 @@ impl Limiter {
     }
 
     fn held(&self, account: &Arc<Account>) -> Option<Held> {
-        let rule = self.rules.get(account.rule)?;
         let now = self.ledger.now();
         let mut state = account.state();
-        state.log.expire(now, rule.window);
+        state.log.expire(now, account.rule.window);
         let open: Vec<u64> = state.open.iter().map(|open| open.lease.0).collect();
         if state.log.is_empty() && open.is_empty() && state.reserved == 0 {
             return None;
         }
         let ages = state.log.newest(now, u64::MAX).into_iter();
         let charges = ages.map(|(age, amount)| (u64::try_from(age.as_nanos()).unwrap_or(Nanos::MAX), amount));
-        Some(Held { whose: self.whose(account)?, charges: charges.collect(), open, reserved: state.reserved })
-    }
-
-    fn whose(&self, account: &Account) -> Option<Whose> {
-        let limit = self.rules.get(account.rule)?.name.to_string();
-        let Account { key, tenant, part, .. } = account;
-        Some(Whose { limit, key: key.to_string(), tenant: *tenant, part: part.clone() })
+        Some(Held { whose: whose(account), charges: charges.collect(), open, reserved: state.reserved })
     }
 
     /// Takes over what another process knew. A limit that has another unit, window or scope now begins anew.
     pub fn inherit(&self, state: State) {
         for held in state.accounts {
-            let Some((account, window)) = self.account_of(&held.whose) else { continue };
-            let now = self.ledger.now();
+            let Some(account) = self.account_of(&held.whose) else { continue };
+            let (now, window) = (self.ledger.now(), account.rule.window);
             let mut state = account.state();
             for (age, amount) in held.charges {
                 state.log.charge(now.saturating_sub(age), amount, window);
@@ -128,10 +121,11 @@ impl Limiter {
     pub fn hear(&self, news: News) {
         let (News::Charged { whose, lease, cost } | News::Settled { whose, lease, cost, .. }) = &news;
         let (lease, cost) = (Lease(*lease), *cost);
-        let Some((account, window)) = self.account_of(whose) else { return };
-        let Some(rule) = self.rules.get(account.rule) else { return };
+        let Some(account) = self.account_of(whose) else { return };
+        let Some(place) = self.rules.iter().position(|rule| rule.counts_as(&account.rule)) else { return };
+        let rule = &self.rules[place];
         let amount = rule.amount(&account.tenant).unwrap_or(u64::MAX);
-        let line = Line { rule: account.rule, kind: rule.kind(), account, window, amount, cost };
+        let line = Line { rule: place, kind: rule.kind(), account, window: rule.window, amount, cost };
         match news {
             News::Charged { .. } => drop(self.ledger.charge(&line, lease)),
             News::Settled { charged_ago, actual, .. } => {
@@ -142,20 +136,16 @@ impl Limiter {
         }
     }
 
-    fn account_of(&self, whose: &Whose) -> Option<(Arc<Account>, Nanos)> {
-        let (at, rule) = self.rules.iter().enumerate().find(|(_, rule)| *rule.name == *whose.limit)?;
-        if rule.key(&whose.tenant, whose.part.as_deref()) != whose.key {
-            return None;
-        }
-        Some((self.ledger.adopt(whose.key.clone(), at, whose.tenant, whose.part.clone()), rule.window))
+    fn account_of(&self, whose: &Whose) -> Option<Arc<Account>> {
+        let rule = self.rules.iter().find(|rule| *rule.name == *whose.limit)?;
+        let same = rule.key(&whose.tenant, whose.part.as_deref()) == whose.key;
+        same.then(|| self.ledger.adopt(whose.key.clone(), rule, whose.tenant, whose.part.clone()))
     }
 
     /// Tells of what was charged.
     pub(super) fn tell_charged(&self, tell: &Tell, lines: &[Line], lease: Lease) {
         for line in lines {
-            if let Some(whose) = self.whose(&line.account) {
-                tell(News::Charged { whose, lease: lease.0, cost: line.cost });
-            }
+            tell(News::Charged { whose: whose(&line.account), lease: lease.0, cost: line.cost });
         }
     }
 
@@ -164,11 +154,14 @@ impl Limiter {
         if line.kind == Kind::Window {
             return;
         }
-        if let Some(whose) = self.whose(&line.account) {
-            let charged_ago = self.ledger.now().saturating_sub(stamp);
-            tell(News::Settled { whose, lease: lease.0, charged_ago, cost: line.cost, actual });
-        }
+        let (whose, charged_ago) = (whose(&line.account), self.ledger.now().saturating_sub(stamp));
+        tell(News::Settled { whose, lease: lease.0, charged_ago, cost: line.cost, actual });
     }
+}
+
+fn whose(account: &Account) -> Whose {
+    let Account { key, tenant, part, rule, .. } = account;
+    Whose { limit: rule.name.to_string(), key: key.to_string(), tenant: *tenant, part: part.clone() }
 }
 
 #[cfg(test)]

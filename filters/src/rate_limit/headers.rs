@@ -2,6 +2,7 @@
 //! (draft-ietf-httpapi-ratelimit-headers-11).
 
 use std::fmt::Write as _;
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::{HeaderMap, HeaderName, HeaderValue};
@@ -27,13 +28,13 @@ const TOKENS: [HeaderName; 3] = [
 ];
 
 /// Tells where the request stands. Our limits win over the backend's; where we have none, the backend's stay.
-pub fn tell(headers: &mut HeaderMap, rules: &[Rule], verdicts: &[Verdict], mode: Mode) {
+pub fn tell(headers: &mut HeaderMap, rules: &[Arc<Rule>], verdicts: &[Verdict], mode: Mode) {
     if mode == Mode::Degraded {
         headers.append(degraded::HEADER, HeaderValue::from_static("redis"));
     }
     // In the order of the settings, not of memory.
     let mut told: Vec<(&Rule, &Verdict)> =
-        verdicts.iter().filter_map(|verdict| Some((rules.get(verdict.rule)?, verdict))).collect();
+        verdicts.iter().filter_map(|verdict| Some((&**rules.get(verdict.rule)?, verdict))).collect();
     told.sort_by_key(|(_, verdict)| verdict.rule);
     for (counts, names) in [(Counts::Requests, &REQUESTS), (Counts::Tokens, &TOKENS)] {
         let tightest = told.iter().filter(|(rule, _)| rule.unit.counts() == counts && rule.unit != Unit::Concurrent);

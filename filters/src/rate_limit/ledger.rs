@@ -29,8 +29,8 @@ pub struct Ledger {
 #[derive(Debug)]
 pub struct Account {
     pub key: Arc<str>,
-    /// The place of its limit in the settings.
-    pub rule: usize,
+    /// Its limit as it was when the account was opened: name, unit, window and scope are those of today's.
+    pub rule: Arc<Rule>,
     pub tenant: Tenant,
     /// Who within the tenant, as it may be shown.
     pub part: Option<String>,
@@ -141,31 +141,31 @@ impl Ledger {
     }
 
     /// The account that a request comes under. When there are too many, newcomers of one limit share one.
-    pub fn account(&self, at: usize, rule: &Rule, demand: &Demand<'_>) -> Arc<Account> {
+    pub fn account(&self, rule: &Arc<Rule>, demand: &Demand<'_>) -> Arc<Account> {
         let part = rule.part(demand);
         let key = rule.key(&demand.tenant, part.as_deref());
         if let Some(account) = self.accounts.get(key.as_str()) {
             return account.clone();
         }
         if self.len() < self.max_keys {
-            return self.open(key, at, demand.tenant, part);
+            return self.open(key, rule, demand.tenant, part);
         }
         let (everybody, rest) = (Tenant::anonymous(), Some("(others)".to_owned()));
-        self.open(rule.key(&everybody, rest.as_deref()), at, everybody, rest)
+        self.open(rule.key(&everybody, rest.as_deref()), rule, everybody, rest)
     }
 
     /// The account of a key that another process has named.
-    pub fn adopt(&self, key: String, rule: usize, tenant: Tenant, part: Option<String>) -> Arc<Account> {
+    pub fn adopt(&self, key: String, rule: &Arc<Rule>, tenant: Tenant, part: Option<String>) -> Arc<Account> {
         let account = self.open(key, rule, tenant, part);
         account.state().touched = self.now();
         account
     }
 
-    fn open(&self, key: String, rule: usize, tenant: Tenant, part: Option<String>) -> Arc<Account> {
+    fn open(&self, key: String, rule: &Arc<Rule>, tenant: Tenant, part: Option<String>) -> Arc<Account> {
         let key: Arc<str> = key.into();
         let entry = self.accounts.entry(key.clone()).or_insert_with(|| {
             self.count.fetch_add(1, Ordering::Relaxed);
-            Arc::new(Account { key, rule, tenant, part, state: Mutex::default() })
+            Arc::new(Account { key, rule: rule.clone(), tenant, part, state: Mutex::default() })
         });
         entry.clone()
     }
@@ -175,15 +175,22 @@ impl Ledger {
     }
 
     /// Lets go the accounts in which nothing has happened for two windows.
-    pub fn sweep(&self, rules: &[Rule]) {
+    pub fn sweep(&self) {
         let now = self.now();
-        self.accounts.retain(|_, account| {
-            let window = rules.get(account.rule).map_or(0, |rule| rule.window.saturating_mul(2));
+        self.keep(|account| {
+            let window = account.rule.window.saturating_mul(2);
             // Whoever holds it may be about to charge it.
-            let kept = Arc::strong_count(account) > 1 || {
+            Arc::strong_count(account) > 1 || {
                 let state = account.state();
                 now < state.touched.saturating_add(window) || !state.open.is_empty() || state.reserved > 0
-            };
+            }
+        });
+    }
+
+    /// Lets go those accounts for which this does not hold.
+    pub fn keep(&self, mut holds: impl FnMut(&Arc<Account>) -> bool) {
+        self.accounts.retain(|_, account| {
+            let kept = holds(account);
             if !kept {
                 self.count.fetch_sub(1, Ordering::Relaxed);
             }

@@ -280,7 +280,12 @@ impl Config {
     /// # Errors
     /// The path of a key below `rate_limit`, and what is wrong there.
     pub fn check_names(&self, names: &Names) -> Result<(), (String, String)> {
-        rule::rules(self, names, "").map(drop)
+        rule::rules(self, names, None).map(drop)
+    }
+
+    /// Whether any limit counts tenants together: then all accounts of all limits lie together in the store.
+    pub fn spans_tenants(&self) -> bool {
+        self.limits.iter().any(|limit| limit.scope.spans_tenants())
     }
 
     /// The headers that limits are told apart by.

@@ -17,6 +17,7 @@ use super::remote::{Answer, Call, Kind, Lease, Line as Asked, Remote, Restore, S
 use super::rule::{Demand, Rule, rules};
 use super::share::{View, share};
 use super::step::{Step, UNSURE};
+use crate::newest::Newest;
 use crate::store::{Replicas, Store, Unanswered};
 use crate::tenants::Names;
 
@@ -26,16 +27,17 @@ const REPEATED: Duration = Duration::from_millis(250);
 const TELLINGS: u8 = 3;
 
 pub struct Limiter {
-    pub(super) rules: Vec<Rule>,
-    pub(super) ledger: Ledger,
+    pub(super) rules: Vec<Arc<Rule>>,
+    pub(super) ledger: Arc<Ledger>,
     pub(super) remote: Option<Arc<Remote>>,
-    pub(super) metrics: Arc<Metrics>,
+    pub(super) metrics: Metrics,
     pub(super) names: Names,
-    pub guard: Guard,
-    pub(super) step: Step,
-    pub(super) heir: Heir,
-    leases: AtomicU64,
-    me: Weak<Limiter>,
+    pub guard: Arc<Guard>,
+    pub(super) step: Arc<Step>,
+    pub(super) heir: Arc<Heir>,
+    pub(super) leases: Arc<AtomicU64>,
+    pub(super) me: Weak<Limiter>,
+    pub(super) newest: Arc<Newest<Limiter>>,
 }
 
 /// By whose word a request was decided.
@@ -76,18 +78,19 @@ impl Limiter {
         store: Option<Arc<Store>>,
         meter: &Meter,
     ) -> Result<Arc<Self>, (String, String)> {
-        let prefix = store.as_ref().map_or("outrigger", |store| store.prefix()).to_owned();
-        let rules = rules(config, &names, &prefix)?;
         let lease = Duration::from_secs(config.reservation_secs.get());
-        let remote = store.filter(|_| !rules.is_empty()).map(|store| Remote::new(store, lease, meter));
-        let metrics = Arc::new(Metrics::new(&rules));
+        // Also where there is no limit yet: one may come.
+        let remote = store.map(|store| Remote::new(store, lease, meter));
+        let rules = rules(config, &names, remote.as_ref().map(|remote| remote.store().prefix()))?;
+        let metrics = Metrics::new(&rules, None);
         let limiter = Arc::new_cyclic(|me| Limiter {
-            ledger: Ledger::new(config.max_keys.get()),
-            guard: Guard::new(&config.guard),
-            step: Step::default(),
-            heir: Heir::default(),
-            leases: AtomicU64::new(0),
+            ledger: Arc::new(Ledger::new(config.max_keys.get())),
+            guard: Arc::new(Guard::new(&config.guard)),
+            step: Arc::default(),
+            heir: Arc::default(),
+            leases: Arc::default(),
             me: me.clone(),
+            newest: Newest::of(me),
             metrics,
             remote,
             names,
@@ -107,13 +110,13 @@ impl Limiter {
         self.rules.iter().any(|rule| matches!(rule.unit, Unit::Tokens | Unit::InputTokens | Unit::OutputTokens))
     }
 
-    /// Sweeps, and keeps the store's part going. Runs for as long as the process does.
+    /// Sweeps, and keeps the store's part going, for all that follow this one too. Runs for as long as the process does.
     pub async fn run(self: Arc<Self>) {
         let sweep = async {
             loop {
                 tokio::time::sleep(Duration::from_secs(5)).await;
-                self.ledger.sweep(&self.rules);
-                self.guard.sweep();
+                self.ledger.sweep();
+                self.now_holds().guard.sweep();
             }
         };
         match &self.remote {
@@ -123,10 +126,10 @@ impl Limiter {
     }
 
     fn lines(&self, demand: &Demand<'_>) -> Vec<Line> {
-        let line = |(at, rule): (usize, &Rule)| {
+        let line = |(at, rule): (usize, &Arc<Rule>)| {
             let amount = rule.amount(&demand.tenant)?;
             let kind = rule.kind();
-            let (account, cost) = (self.ledger.account(at, rule, demand), rule.cost(demand, amount));
+            let (account, cost) = (self.ledger.account(rule, demand), rule.cost(demand, amount));
             Some(Line { account, rule: at, kind, window: rule.window, amount, cost })
         };
         let concerned = self.rules.iter().enumerate().filter(|(_, rule)| rule.concerns(demand));
@@ -162,7 +165,7 @@ impl Limiter {
             self.metrics.reserve(line.rule, line.cost);
         }
         let held = lines.into_iter().zip(stamps).map(|(line, stamp)| Held { line, stamp }).collect();
-        Permit::new(self.me.clone(), lease, mode, held, verdicts)
+        Permit::new(self.me.upgrade(), lease, mode, held, verdicts)
     }
 
     /// Decides by the ledger: exactly, if there is no store; otherwise each limit as it says for the store's loss.
@@ -347,9 +350,9 @@ impl Limiter {
 
     /// What becomes of an answer that came after the request had been decided without it.
     fn when_late(&self, lines: &[Line], lease: Lease, late: &Arc<Mutex<Late>>) -> impl FnOnce(Answer) + Send + 'static {
-        let (limiter, lines, late) = (self.me.clone(), lines.to_vec(), late.clone());
+        let (limiter, lines, late) = (self.me.upgrade(), lines.to_vec(), late.clone());
         move |answer| {
-            let (Some(limiter), Answer::Admitted { at, lines: seen }) = (limiter.upgrade(), answer) else { return };
+            let (Some(limiter), Answer::Admitted { at, lines: seen }) = (limiter, answer) else { return };
             let mut late = late.lock().unwrap_or_else(PoisonError::into_inner);
             let was = std::mem::replace(&mut *late, Late::Placed(at));
             for (line, seen) in lines.iter().zip(&seen) {

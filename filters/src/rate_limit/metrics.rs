@@ -11,8 +11,8 @@ use super::permit::Permit;
 use super::rule::Rule;
 
 pub struct Metrics {
-    limits: Vec<Counts>,
-    modes: [AtomicU64; 3],
+    limits: Vec<Arc<Counts>>,
+    modes: Arc<[AtomicU64; 3]>,
 }
 
 #[derive(Default)]
@@ -26,8 +26,15 @@ struct Counts {
 }
 
 impl Metrics {
-    pub fn new(rules: &[Rule]) -> Self {
-        Metrics { limits: rules.iter().map(|_| Counts::default()).collect(), modes: Default::default() }
+    /// Those of limits that were there before, by their names, go on.
+    pub fn new(rules: &[Arc<Rule>], before: Option<&Limiter>) -> Self {
+        let counts = |rule: &Arc<Rule>| {
+            let limits = before.into_iter().flat_map(|before| before.rules.iter().zip(&before.metrics.limits));
+            let known = limits.into_iter().find(|(known, _)| known.name == rule.name);
+            known.map(|(_, counts)| counts.clone()).unwrap_or_default()
+        };
+        let modes = before.map(|before| before.metrics.modes.clone()).unwrap_or_default();
+        Metrics { limits: rules.iter().map(counts).collect(), modes }
     }
 
     pub fn decided(&self, decided: &Result<Permit, Denied>) {
@@ -72,13 +79,14 @@ impl Metrics {
 
     /// Lets the meter read all of it.
     pub fn observe(limiter: &Arc<Limiter>, meter: &Meter) {
-        let read = limiter.clone();
+        let read = limiter.newest.clone();
         meter
             .u64_observable_counter("outrigger_rate_limit_decisions")
             .with_description(
                 "Requests by limit and what became of them: admitted, refused, or unknown (its store was lost).",
             )
             .with_callback(move |observer| {
+                let Some(read) = read.get() else { return };
                 for (rule, counts) in read.rules.iter().zip(&read.metrics.limits) {
                     let outcomes =
                         [("admitted", &counts.admitted), ("refused", &counts.refused), ("unknown", &counts.unknown)];
@@ -89,23 +97,25 @@ impl Metrics {
                 }
             })
             .build();
-        let read = limiter.clone();
+        let read = limiter.newest.clone();
         meter
             .u64_observable_counter("outrigger_rate_limit_overshoot")
             .with_description("What answers took beyond a limit because they took more than was reserved for them.")
             .with_callback(move |observer| {
+                let Some(read) = read.get() else { return };
                 for (rule, counts) in read.rules.iter().zip(&read.metrics.limits) {
                     observer.observe(counts.over.load(Ordering::Relaxed), &[limit(rule)]);
                 }
             })
             .build();
-        let read = limiter.clone();
+        let read = limiter.newest.clone();
         meter
             .u64_observable_counter("outrigger_rate_limit_modes")
             .with_description(
                 "Requests by whose word decided them: redis, local (there is none), degraded (it is lost).",
             )
             .with_callback(move |observer| {
+                let Some(read) = read.get() else { return };
                 for (mode, name) in [(Mode::Redis, "redis"), (Mode::Alone, "local"), (Mode::Degraded, "degraded")] {
                     let count = read.metrics.modes[mode as usize].load(Ordering::Relaxed);
                     observer.observe(count, &[KeyValue::new("mode", name)]);
@@ -116,17 +126,20 @@ impl Metrics {
     }
 
     fn observe_accounts(limiter: &Arc<Limiter>, meter: &Meter) {
-        let read = limiter.clone();
+        let read = limiter.newest.clone();
         meter
             .u64_observable_gauge("outrigger_rate_limit_accounts")
             .with_description("Accounts kept in this process: one for each limit and whoever it counts together.")
-            .with_callback(move |observer| observer.observe(read.ledger.len() as u64, &[]))
+            .with_callback(move |observer| {
+                observer.observe(read.get().map_or(0, |read| read.ledger.len() as u64), &[]);
+            })
             .build();
-        let read = limiter.clone();
+        let read = limiter.newest.clone();
         meter
             .u64_observable_gauge("outrigger_rate_limit_reserved")
             .with_description("What this process has reserved and not settled yet: tokens, or requests in flight.")
             .with_callback(move |observer| {
+                let Some(read) = read.get() else { return };
                 for (rule, counts) in read.rules.iter().zip(&read.metrics.limits) {
                     observer.observe(counts.reserved.load(Ordering::Relaxed), &[limit(rule)]);
                 }

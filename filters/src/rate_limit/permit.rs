@@ -1,6 +1,6 @@
 //! What an admitted request holds of its limits. Dropped, it gives back what was not spent.
 
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use super::ledger::Line;
 use super::limit::Unit;
@@ -16,7 +16,8 @@ pub struct Spent {
 }
 
 pub struct Permit {
-    limiter: Weak<Limiter>,
+    /// Under whose settings it was admitted, and is settled.
+    limiter: Option<Arc<Limiter>>,
     lease: Lease,
     pub mode: Mode,
     held: Vec<Held>,
@@ -48,7 +49,7 @@ pub enum Late {
 
 impl Permit {
     pub(super) fn new(
-        limiter: Weak<Limiter>,
+        limiter: Option<Arc<Limiter>>,
         lease: Lease,
         mode: Mode,
         held: Vec<Held>,
@@ -70,7 +71,7 @@ impl Permit {
 
 impl Drop for Permit {
     fn drop(&mut self) {
-        let Some(limiter) = self.limiter.upgrade().filter(|_| self.holds()) else { return };
+        let Some(limiter) = self.limiter.take().filter(|_| self.holds()) else { return };
         let Spent { input, output } = self.spent;
         let actual = |held: &Held| match limiter.rules.get(held.line.rule).map(|rule| rule.unit) {
             Some(Unit::Tokens) => input + output,

@@ -26,6 +26,8 @@ impl Limiter {
         };
         let mut accounts = self.ledger.accounts();
         accounts.retain(|account| wanted(&account.tenant) && self.spans_no_tenants(account, tenant));
+        // One whose limit has just been taken away is nobody's.
+        accounts.retain(|account| self.line(account).is_some());
         if tenant.is_some() && named.is_none() && accounts.is_empty() {
             return None;
         }
@@ -35,7 +37,7 @@ impl Limiter {
         let mut shown: Vec<(f64, Value)> =
             accounts.iter().zip(standings).filter_map(|(account, standing)| self.row(account, standing)).collect();
         shown.sort_by(|one, other| other.0.total_cmp(&one.0));
-        let mode = match (&self.remote, shared) {
+        let mode = match (self.remote.as_ref().filter(|_| self.has_limits()), shared) {
             (None, _) => "local",
             (Some(_), true) => "redis",
             (Some(_), false) => "degraded",
@@ -46,7 +48,7 @@ impl Limiter {
     }
 
     fn spans_no_tenants(&self, account: &Account, tenant: Option<&str>) -> bool {
-        tenant.is_none() || self.rules.get(account.rule).is_some_and(|rule| !rule.scope.spans_tenants())
+        tenant.is_none() || !account.rule.scope.spans_tenants()
     }
 
     /// By the store if it answers, by this process's own ledger otherwise.
@@ -72,14 +74,15 @@ impl Limiter {
 
     /// A line that asks for nothing.
     pub(super) fn line(&self, account: &Arc<Account>) -> Option<Line> {
-        let rule = self.rules.get(account.rule)?;
+        let at = self.rules.iter().position(|rule| rule.counts_as(&account.rule))?;
+        let rule = &self.rules[at];
         let (amount, window) = (rule.amount(&account.tenant).unwrap_or(u64::MAX), rule.window);
         let kind = rule.kind();
-        Some(Line { account: account.clone(), rule: account.rule, kind, window, amount, cost: 0 })
+        Some(Line { account: account.clone(), rule: at, kind, window, amount, cost: 0 })
     }
 
     fn row(&self, account: &Account, standing: Standing) -> Option<(f64, Value)> {
-        let rule = self.rules.get(account.rule)?;
+        let rule = self.rules.iter().find(|rule| rule.counts_as(&account.rule))?;
         let amount = rule.amount(&account.tenant)?;
         let shared = rule.scope.spans_tenants();
         let millis = |span: Duration| u64::try_from(span.as_millis()).unwrap_or(u64::MAX);

@@ -59,15 +59,17 @@ pub struct Rule {
 ///
 /// # Errors
 /// The path of a key below `rate_limit`, and what is wrong there.
-pub fn rules(config: &Config, names: &Names, prefix: &str) -> Result<Vec<Rule>, (String, String)> {
-    let one_tag = config.limits.iter().any(|limit| limit.scope.spans_tenants());
+pub fn rules(config: &Config, names: &Names, prefix: Option<&str>) -> Result<Vec<Arc<Rule>>, (String, String)> {
+    // Without a store nobody parts the accounts, and their keys shall not hang on what other limits there are.
+    let one_tag = prefix.is_none() || config.spans_tenants();
+    let prefix = prefix.unwrap_or("outrigger");
     let rule = |(at, limit): (usize, &Limit)| {
         let known = |(name, amount): (&String, &Amount)| match names.tenant(name) {
             Some(tenant) => Ok((*tenant.digest(), *amount)),
             None => Err((format!("limits.{at}.overrides"), format!("`{name}` is not in [tenants.names]"))),
         };
         let overrides = limit.overrides.iter().map(known);
-        Ok(Rule {
+        Ok(Arc::new(Rule {
             name: limit.name.0.clone(),
             unit: limit.unit,
             scope: limit.scope.clone(),
@@ -77,7 +79,7 @@ pub fn rules(config: &Config, names: &Names, prefix: &str) -> Result<Vec<Rule>, 
             overrides: overrides.collect::<Result<_, _>>()?,
             prefix: prefix.to_owned(),
             one_tag,
-        })
+        }))
     };
     config.limits.iter().enumerate().map(rule).collect()
 }
@@ -94,6 +96,11 @@ impl Rule {
 
     pub fn window(&self) -> Duration {
         Duration::from_nanos(self.window)
+    }
+
+    /// Whether both count the same in the same accounts, whatever may be in them.
+    pub fn counts_as(&self, other: &Rule) -> bool {
+        self.name == other.name && self.unit == other.unit && self.window == other.window && self.scope == other.scope
     }
 
     /// How much may be in the tenant's account; none if it is not limited.
@@ -168,10 +175,10 @@ fn digest(value: &[u8]) -> String {
 mod tests {
     use super::*;
 
-    fn rule(text: &str) -> Rule {
+    fn rule(text: &str) -> Arc<Rule> {
         let config: Config = serde_json::from_str(&format!(r#"{{"limits":[{text}]}}"#)).unwrap();
         let names = Names::from_iter([("acme".to_owned(), Tenant::of(b"acme"))]);
-        rules(&config, &names, "outrigger").unwrap().remove(0)
+        rules(&config, &names, Some("outrigger")).unwrap().remove(0)
     }
 
     fn demand<'ask>(headers: &'ask HeaderMap, model: &'ask str, output: Output) -> Demand<'ask> {

@@ -59,12 +59,12 @@ impl Step {
 
 impl Limiter {
     /// Falls into step whenever the store comes (back).
-    pub(super) async fn keep_step(&self, remote: &Arc<Remote>) {
+    pub(super) async fn keep_step(self: &Arc<Self>, remote: &Arc<Remote>) {
         let store = remote.store();
         loop {
             store.up().await;
             let Some(epoch) = store.epoch() else { continue };
-            if self.fall_in(remote, epoch).await {
+            if self.now_holds().fall_in(remote, epoch).await {
                 self.step.epoch.store(epoch, Ordering::Release);
             }
             while store.epoch() == Some(epoch) {

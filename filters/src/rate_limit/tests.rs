@@ -225,7 +225,7 @@ async fn accounts_are_bounded_and_idle_ones_go() {
     assert_eq!(desk.limiter.ledger.len(), 101, "newcomers share one account");
     assert_eq!(desk.admitted("newcomer", 1).await, 0, "which keeps to the limit");
     sleep(Duration::from_secs(21)).await;
-    desk.limiter.ledger.sweep(&desk.limiter.rules);
+    desk.limiter.ledger.sweep();
     assert_eq!(desk.limiter.ledger.len(), 0);
 }
 

@@ -37,8 +37,8 @@ pub struct Cache {
     pub(super) show_text: bool,
     wants_a_model: bool,
     /// Answers that are being made anew behind a stale one.
-    pub(super) refreshing: DashSet<Id>,
-    uses: Uses,
+    pub(super) refreshing: Arc<DashSet<Id>>,
+    uses: Arc<Uses>,
 }
 
 /// What a cache is made of.
@@ -136,10 +136,31 @@ impl Cache {
             similarity_header: config.similarity_header,
             show_text: config.show_text,
             wants_a_model: config.model_path.is_some(),
-            refreshing: DashSet::new(),
-            uses: Uses::default(),
+            refreshing: Arc::default(),
+            uses: Arc::default(),
         };
         Ok(Arc::new(cache))
+    }
+
+    /// The same cache under other rules: what is kept stays, and so do the places, the model and the index.
+    ///
+    /// # Errors
+    /// The key that is wrong, below `semantic_cache`, and why.
+    pub fn renewed(&self, config: &Config, names: Names) -> Result<Arc<Self>, (String, String)> {
+        Ok(Arc::new(Cache {
+            rules: Rules::new(config, &names)?,
+            places: self.places.clone(),
+            matching: self.matching.clone(),
+            counts: self.counts.clone(),
+            tokenizers: self.tokenizers.clone(),
+            names,
+            max_entry_bytes: self.max_entry_bytes,
+            similarity_header: config.similarity_header,
+            show_text: config.show_text,
+            wants_a_model: self.wants_a_model,
+            refreshing: self.refreshing.clone(),
+            uses: self.uses.clone(),
+        }))
     }
 
     /// Whether anything at all is kept.

@@ -223,6 +223,12 @@ impl Config {
         }
     }
 
+    /// Whether any question may be matched by meaning: then its model is read at the start.
+    pub fn wants_meaning(&self) -> bool {
+        let wants = |mode: Mode| matches!(mode, Mode::On | Mode::Shadow);
+        wants(self.mode) || self.scopes.iter().any(|scope| scope.mode.is_some_and(wants))
+    }
+
     /// What no single key can say: the key, below `semantic_cache`, and what is wrong.
     pub fn contradiction(&self) -> Option<(String, String)> {
         let wrong = |key: &str, words: &str| Some((key.to_owned(), words.to_owned()));

@@ -80,6 +80,10 @@ impl Bases {
         }
     }
 
+    pub const fn relearn_in(&mut self, relearn: f64) {
+        self.relearn = relearn;
+    }
+
     /// Takes in what one answer took, and says what it would have taken without load, as far as that was known before.
     pub fn learn(&mut self, class: u8, secs: f64, calm: bool, now: Instant) -> Option<f64> {
         let class = usize::from(class).min(CLASSES - 1);

@@ -97,6 +97,11 @@ impl Limit {
         *self = Limit::new(value, self.width, self.relearn, now);
     }
 
+    /// Other windows from now on; what was learned stays.
+    pub const fn retune(&mut self, width: f64, relearn: f64) {
+        (self.width, self.relearn) = (width, relearn);
+    }
+
     /// Takes a sample in, and moves the limit where that ends a window. `usual` is a usual request's units.
     pub fn learn(&mut self, sample: Sample, usual: f64, bounds: Bounds, now: Instant) {
         self.latest.push_back((now, sample));

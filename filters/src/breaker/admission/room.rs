@@ -100,11 +100,16 @@ pub struct Room {
     pub sheds: Sheds,
 }
 
+/// Its window, and the time to learn anew, in seconds.
+fn spans(config: &Config) -> (f64, f64) {
+    let window = Duration::from_millis(config.window_ms.get());
+    (window.as_secs_f64(), Duration::from_secs(config.relearn_secs.get()).as_secs_f64())
+}
+
 impl Room {
     pub fn new(config: Config, now: Instant) -> Room {
         let (initial, most) = (config.initial_limit.get(), config.max_limit.get());
-        let window = Duration::from_millis(config.window_ms.get()).as_secs_f64();
-        let relearn = Duration::from_secs(config.relearn_secs.get()).as_secs_f64();
+        let (window, relearn) = spans(&config);
         Room {
             capacity: None,
             load: Load::default(),
@@ -139,6 +144,20 @@ impl Room {
         }
         self.first_token.resume(&learned.first_token, now);
         self.whole.resume(&learned.whole, now);
+    }
+
+    /// Other settings: what was learned stays, as far as it is still allowed. Who waits goes on waiting.
+    pub fn renew(&mut self, config: Config, now: Instant) -> Turns {
+        let untried = self.limit.value == self.bounds().initial;
+        let (window, relearn) = spans(&config);
+        self.config = config;
+        self.limit.retune(window, relearn);
+        self.first_token.relearn_in(relearn);
+        self.whole.relearn_in(relearn);
+        let Bounds { least, most, initial } = self.bounds();
+        let stands = untried || !self.config.adaptive;
+        self.limit.value = if stands { initial } else { self.limit.value.max(least).min(most) };
+        self.turns(now)
     }
 
     pub const fn unit(&self) -> Unit {

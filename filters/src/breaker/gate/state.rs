@@ -41,6 +41,10 @@ impl State {
         }
     }
 
+    pub fn refit(&mut self, rules: &Rules, now: Instant) {
+        self.window.refit(rules.window, now);
+    }
+
     pub fn standing(&mut self, now: Instant) -> Standing {
         Standing {
             phase: self.phase_at(now),

@@ -17,12 +17,13 @@ fn fleet() -> Arc<Fleet> {
         health_path: None,
         metrics: false,
         kv_tokens: None,
+        address: name.to_owned(),
     };
     Fleet::new(&Config::default(), &[backend("a"), backend("b")], &opentelemetry::global::meter("test"))
 }
 
 fn lane(fleet: &Fleet, backend: &str) -> Arc<Lane> {
-    fleet.named(backend).unwrap().lane("m", &fleet.room)
+    fleet.named(backend).unwrap().lane("m")
 }
 
 fn fail(lane: &Lane, times: usize) {
@@ -67,13 +68,13 @@ async fn faults_in_a_row_are_counted_on() {
 async fn pauses_orders_and_checks_go_over() {
     let (first, second) = (fleet(), fleet());
     let (now, tenant) = (Instant::now(), Tenant::of(b"t"));
-    lane(&first, "a").cooling.pause(None, Duration::from_secs(9), now);
-    lane(&first, "b").cooling.pause(Some(tenant), Duration::from_secs(7), now);
+    lane(&first, "a").known.cooling.pause(None, Duration::from_secs(9), now);
+    lane(&first, "b").known.cooling.pause(Some(tenant), Duration::from_secs(7), now);
     first.obey(first.named("b").unwrap(), Override::Draining);
     first.named("a").unwrap().set_healthy(false);
     pass_over(&first, &second);
-    assert_eq!(lane(&second, "a").cooling.for_all(now), Some(now + Duration::from_secs(9)));
-    assert_eq!(lane(&second, "b").cooling.until(&tenant, now), Some(now + Duration::from_secs(7)));
+    assert_eq!(lane(&second, "a").known.cooling.for_all(now), Some(now + Duration::from_secs(9)));
+    assert_eq!(lane(&second, "b").known.cooling.until(&tenant, now), Some(now + Duration::from_secs(7)));
     assert_eq!(second.named("b").unwrap().order(), Override::Draining);
     assert!(!second.named("a").unwrap().is_healthy());
 }

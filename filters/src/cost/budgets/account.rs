@@ -1,7 +1,9 @@
 //! What was spent and what is held of one budget by those who are counted together, in one period.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use arc_swap::ArcSwap;
 
 use serde::{Deserialize, Serialize};
 
@@ -12,7 +14,7 @@ use crate::money::Money;
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Key {
-    /// Its place among the budgets.
+    /// Its budget's [`Rule::id`].
     pub rule: usize,
     pub begin: Millis,
     pub who: Who,
@@ -20,15 +22,29 @@ pub struct Key {
 
 pub struct Account {
     pub key: Key,
+    /// Its budget, as it was when the account was opened: name, period and scope are those of today's.
+    pub rule: Arc<Rule>,
     pub span: Span,
+    terms: ArcSwap<Terms>,
+    /// Its place in Redis, where there is one: the sums, and the reservations.
+    pub places: Option<[String; 2]>,
+    state: Mutex<State>,
+}
+
+/// What the settings say of an account now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Terms {
     pub limit: Money,
     /// Calls beyond the limit are refused, and so they reserve.
     pub hard: bool,
     pub when_lost: WhenLost,
     pub warn_at: Money,
-    /// Its place in Redis, where there is one: the sums, and the reservations.
-    pub places: Option<[String; 2]>,
-    state: Mutex<State>,
+}
+
+impl Terms {
+    pub fn of(rule: &Rule, limit: Money) -> Self {
+        Terms { limit, hard: rule.hard, when_lost: rule.when_lost, warn_at: rule.warn_at.of(limit) }
+    }
 }
 
 /// How much earlier an answer may be than one before it, in microseconds, if it is only late.
@@ -104,11 +120,31 @@ pub enum Word {
 }
 
 impl Account {
-    pub fn new(key: Key, rule: &Rule, span: Span, limit: Money, places: Option<[String; 2]>) -> Self {
+    pub fn new(key: Key, rule: &Arc<Rule>, span: Span, terms: Terms, places: Option<[String; 2]>) -> Self {
         let shared = places.is_some().then(Box::default);
         let state = Mutex::new(State { shared, ..State::default() });
-        let warn_at = rule.warn_at.of(limit);
-        Account { key, span, limit, hard: rule.hard, when_lost: rule.when_lost, warn_at, places, state }
+        Account { key, rule: rule.clone(), span, terms: ArcSwap::from_pointee(terms), places, state }
+    }
+
+    pub fn terms(&self) -> Terms {
+        **self.terms.load()
+    }
+
+    /// What is spent and held is held against these from now on.
+    pub fn set_terms(&self, terms: Terms) {
+        self.terms.store(Arc::new(terms));
+    }
+
+    pub fn limit(&self) -> Money {
+        self.terms().limit
+    }
+
+    pub fn hard(&self) -> bool {
+        self.terms().hard
+    }
+
+    pub fn warn_at(&self) -> Money {
+        self.terms().warn_at
     }
 
     pub fn state(&self) -> MutexGuard<'_, State> {
@@ -117,7 +153,7 @@ impl Account {
 
     /// Reservations are told to Redis where they decide something.
     pub fn leases(&self) -> bool {
-        self.hard && self.places.is_some()
+        self.hard() && self.places.is_some()
     }
 }
 

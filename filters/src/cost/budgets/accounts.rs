@@ -18,12 +18,17 @@ const PAST: Millis = 3_600_000;
 pub struct Accounts {
     map: DashMap<Key, Arc<Account>>,
     count: AtomicUsize,
-    most: usize,
+    most: AtomicUsize,
 }
 
 impl Accounts {
     pub fn new(most: usize) -> Self {
-        Accounts { map: DashMap::new(), count: AtomicUsize::new(0), most }
+        Accounts { map: DashMap::new(), count: AtomicUsize::new(0), most: AtomicUsize::new(most) }
+    }
+
+    #[cfg(test)]
+    pub fn at_most(&self, most: usize) {
+        self.most.store(most, Ordering::Relaxed);
     }
 
     /// The account of this key, made where there is none yet.
@@ -31,7 +36,7 @@ impl Accounts {
         if let Some(known) = self.map.get(&key) {
             return known.clone();
         }
-        if self.count.load(Ordering::Relaxed) >= self.most {
+        if self.count.load(Ordering::Relaxed) >= self.most.load(Ordering::Relaxed) {
             key.who = Who::Others;
         }
         let made = || {
@@ -49,18 +54,25 @@ impl Accounts {
         self.map.iter().for_each(|entry| see(entry.value()));
     }
 
+    /// Lets go those for which this does not hold.
+    pub fn keep(&self, mut holds: impl FnMut(&Arc<Account>) -> bool) {
+        self.map.retain(|_, account| {
+            let kept = holds(account);
+            if !kept {
+                self.count.fetch_sub(1, Ordering::Relaxed);
+            }
+            kept
+        });
+    }
+
     /// Forgets accounts of past periods, and those that nobody has ever spent from. What is held is never forgotten.
     pub fn forget(&self, now: Millis) {
-        self.map.retain(|_, account| {
+        self.keep(|account| {
             let past = account.span.end.saturating_add(PAST) <= now;
             let state = account.state();
             let unused = state.total() == 0 && state.used.saturating_add(UNUSED) <= now;
             // Nobody can come to have it meanwhile: that takes the map, too.
-            let keep = !(past || unused) || !state.is_idle() || Arc::strong_count(account) > 1;
-            if !keep {
-                self.count.fetch_sub(1, Ordering::Relaxed);
-            }
-            keep
+            !(past || unused) || !state.is_idle() || Arc::strong_count(account) > 1
         });
     }
 }

@@ -39,22 +39,24 @@ struct Rounds {
 }
 
 impl Budgets {
-    /// Until it is dropped.
+    /// Until it is dropped, for all that follow this one too.
     pub async fn run(self: Arc<Self>) {
         let now = Instant::now();
         let mut rounds = Rounds { epoch: None, aside_until: None, renewed: now, read: now, forgot: now, asked: now };
         loop {
+            let budgets = self.newest.get().unwrap_or_else(|| self.clone());
             if rounds.forgot.elapsed() >= FORGET {
                 rounds.forgot = Instant::now();
-                self.accounts.forget(self.now());
+                budgets.accounts.forget(budgets.now());
             }
-            let Some(remote) = &self.remote else {
+            let Some(remote) = &budgets.remote else {
+                drop(budgets);
                 tokio::time::sleep(FORGET).await;
                 continue;
             };
-            self.keep_step(remote, &mut rounds);
-            self.queue_rounds(remote, &mut rounds);
-            let told = self.flush(remote, &mut rounds.asked).await;
+            budgets.keep_step(remote, &mut rounds);
+            budgets.queue_rounds(remote, &mut rounds);
+            let told = budgets.flush(remote, &mut rounds.asked).await;
             if let Some(epoch) = rounds.epoch
                 && told
                 && rounds.aside_until.is_none_or(|until| Instant::now() >= until)
@@ -169,7 +171,7 @@ impl Budgets {
                 }
             }
             state.learn(sums, word);
-            (state.has_news(), state.warns(account.warn_at.nanos()))
+            (state.has_news(), state.warns(account.warn_at().nanos()))
         };
         if news {
             self.queue(account);

@@ -9,7 +9,7 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 use serde::{Deserialize, Serialize};
 
 use super::Budgets;
-use super::account::{Account, Key, Sums};
+use super::account::{Account, Key, Sums, Terms};
 use super::period::{Millis, Period, Span};
 use super::rule::Who;
 
@@ -75,7 +75,7 @@ impl Budgets {
     pub fn hand_over(&self, tell: Tell) -> State {
         let mut heir = self.heir.0.write().unwrap_or_else(PoisonError::into_inner);
         let mut held = Vec::new();
-        self.accounts.each(|account| held.push(self.held(account)));
+        self.accounts.each(|account| held.extend(self.held(account)));
         *heir = Some(tell);
         State { sidecar: self.sidecar(), accounts: held }
     }
@@ -85,7 +85,8 @@ impl Budgets {
         *self.heir.0.write().unwrap_or_else(PoisonError::into_inner) = None;
     }
 
-    fn held(&self, account: &Account) -> Held {
+    fn held(&self, account: &Account) -> Option<Held> {
+        let whose = self.whose(account)?;
         let state = account.state();
         let shared = state.shared.as_ref().map(|shared| Shared {
             before: shared.before,
@@ -94,12 +95,14 @@ impl Budgets {
             total: shared.total,
             view: shared.view,
         });
-        Held { whose: self.whose(account), spent: state.spent, held: state.held, warned: state.warned, shared }
+        Some(Held { whose, spent: state.spent, held: state.held, warned: state.warned, shared })
     }
 
-    fn whose(&self, account: &Account) -> Whose {
+    /// None where no budget of now counts it.
+    fn whose(&self, account: &Account) -> Option<Whose> {
+        let rule = &self.rules[self.place(account)?];
         let begin = (account.span != Span::ALL).then_some(account.key.begin);
-        Whose { budget: self.rules[account.key.rule].name.to_string(), begin, who: account.key.who.clone() }
+        Some(Whose { budget: rule.name.to_string(), begin, who: account.key.who.clone() })
     }
 
     /// Takes over what another process knew, in the place of what the ledger said of it. A budget that is not there any
@@ -142,7 +145,7 @@ impl Budgets {
                 }
             }
         }
-        let (news, warns) = (state.has_news(), state.warns(account.warn_at.nanos()));
+        let (news, warns) = (state.has_news(), state.warns(account.warn_at().nanos()));
         drop(state);
         if news {
             self.queue(&account);
@@ -157,25 +160,31 @@ impl Budgets {
     }
 
     fn account_of(&self, whose: &Whose) -> Option<Arc<Account>> {
-        let (at, rule) = self.rules.iter().enumerate().find(|(_, rule)| *rule.name == *whose.budget)?;
+        let rule = self.rules.iter().find(|rule| *rule.name == *whose.budget)?;
         let span = whose.begin.map_or(Span::ALL, |begin| rule.period.span(begin, &self.calendar.zone));
         if (rule.period == Period::Total) != whose.begin.is_none() || whose.begin.is_some_and(|at| at != span.begin) {
             return None;
         }
-        let key = Key { rule: at, begin: span.begin, who: whose.who.clone() };
+        let key = Key { rule: rule.id, begin: span.begin, who: whose.who.clone() };
         let limit = match &whose.who {
             Who::Of { tenant: Some(tenant), .. } => rule.amount(tenant)?,
             _ => rule.amount,
         };
-        Some(self.accounts.get(key, |key| self.open(key, span, limit)))
+        let terms = Terms::of(rule, limit);
+        Some(self.accounts.get(key, |key| self.open(key, rule, span, terms)))
     }
 
     pub(super) fn tell_held(&self, tell: &Tell, accounts: &[Arc<Account>], (from, to): (u64, u64)) {
-        accounts.iter().for_each(|account| tell(News::Held { whose: self.whose(account), from, to }));
+        accounts
+            .iter()
+            .filter_map(|account| self.whose(account))
+            .for_each(|whose| tell(News::Held { whose, from, to }));
     }
 
     pub(super) fn tell_settled(&self, tell: &Tell, account: &Account, (held, actual): (u64, u64)) {
-        tell(News::Settled { whose: self.whose(account), held, actual });
+        if let Some(whose) = self.whose(account) {
+            tell(News::Settled { whose, held, actual });
+        }
     }
 }
 

@@ -36,25 +36,25 @@ impl Meters {
 
     /// Lets the meter read what is spent.
     pub fn observe(budgets: &Arc<Budgets>, meter: &Meter) {
-        let read = Arc::downgrade(budgets);
+        let read = budgets.newest.clone();
         meter
             .f64_observable_gauge("outrigger_budget_spent_usd")
             .with_description(
                 "Dollars spent in the current period, over all accounts of a budget that this sidecar knows.",
             )
             .with_callback(move |observer| {
-                let Some(budgets) = read.upgrade() else { return };
+                let Some(budgets) = read.get() else { return };
                 for (rule, spent) in budgets.rules.iter().zip(budgets.spent()) {
                     observer.observe(spent.usd(), &[name(rule)]);
                 }
             })
             .build();
-        let read = Arc::downgrade(budgets);
+        let read = budgets.newest.clone();
         meter
             .f64_observable_gauge("outrigger_budget_limit_usd")
             .with_description("Dollars that each account of a budget may spend in a period.")
             .with_callback(move |observer| {
-                let Some(budgets) = read.upgrade() else { return };
+                let Some(budgets) = read.get() else { return };
                 for rule in &budgets.rules {
                     observer.observe(rule.amount.usd(), &[name(rule)]);
                 }

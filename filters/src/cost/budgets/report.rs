@@ -22,8 +22,10 @@ impl Budgets {
         let mut shown: Vec<Vec<(f64, Arc<Account>)>> = self.rules.iter().map(|_| Vec::new()).collect();
         self.accounts.each(|account| {
             if account.span.contains(now) && tenant.is_none_or(|tenant| is_of(account, tenant)) {
-                let share = account.state().total() as f64 / account.limit.nanos().max(1) as f64;
-                shown[account.key.rule].push((share, account.clone()));
+                let share = account.state().total() as f64 / account.limit().nanos().max(1) as f64;
+                if let Some(place) = self.place(account) {
+                    shown[place].push((share, account.clone()));
+                }
             }
         });
         let budgets = self.rules.iter().zip(shown).map(|(rule, mut rows)| {
@@ -51,7 +53,7 @@ impl Budgets {
         let (now, mut most) = (self.now(), None::<f64>);
         self.accounts.each(|account| {
             if account.span.contains(now) {
-                let share = account.state().total() as f64 / account.limit.nanos().max(1) as f64;
+                let share = account.state().total() as f64 / account.limit().nanos().max(1) as f64;
                 most = Some(most.map_or(share, |most| most.max(share)));
             }
         });
@@ -67,13 +69,13 @@ impl Budgets {
     }
 
     fn row(&self, account: &Account) -> Value {
-        let (limit, state) = (account.limit.nanos(), account.state());
+        let (limit, state) = (account.limit().nanos(), account.state());
         let (spent, reserved) = (state.total(), state.reserved());
         drop(state);
         let left = limit.saturating_sub(spent).saturating_sub(reserved);
         let word = match () {
             () if spent >= limit => "exhausted",
-            () if spent >= account.warn_at.nanos() => "warned",
+            () if spent >= account.warn_at().nanos() => "warned",
             () => "ok",
         };
         let (tenant, model, tag) = match &account.key.who {

@@ -9,6 +9,8 @@ use crate::money::Money;
 pub struct Reservation {
     budgets: Arc<Budgets>,
     pub(super) accounts: Vec<Arc<Account>>,
+    /// Those of them of which Redis holds it, whatever becomes of the budgets meanwhile.
+    pub(super) leased: Vec<Arc<Account>>,
     pub(super) lease: Lease,
     pub(super) held: u64,
     /// What is spent if nobody settles it: what is known of a call that may be cut off at any moment.
@@ -18,7 +20,8 @@ pub struct Reservation {
 impl Reservation {
     /// What is held already.
     pub(super) fn of(budgets: &Arc<Budgets>, accounts: Vec<Arc<Account>>, lease: Lease, held: u64) -> Self {
-        Reservation { budgets: budgets.clone(), accounts, lease, held, spent_if_dropped: Money::ZERO }
+        let leased = accounts.iter().filter(|account| account.leases()).cloned().collect();
+        Reservation { budgets: budgets.clone(), accounts, leased, lease, held, spent_if_dropped: Money::ZERO }
     }
 
     pub fn held(&self) -> Money {
@@ -39,10 +42,8 @@ impl Reservation {
         let heir = self.budgets.heir.now();
         for account in &self.accounts {
             account.state().grow(self.lease, self.held, to);
-            if account.leases() {
-                self.budgets.queue(account);
-            }
         }
+        self.leased.iter().for_each(|account| self.budgets.queue(account));
         if let Some(tell) = &*heir {
             self.budgets.tell_held(tell, &self.accounts, (self.held, to));
         }
@@ -58,7 +59,7 @@ impl Reservation {
 
     /// Redis holds it, or shall hold it.
     pub(super) fn place(&self) {
-        for account in self.accounts.iter().filter(|account| account.leases()) {
+        for account in &self.leased {
             account.state().place(self.lease, self.held);
         }
     }
@@ -68,7 +69,7 @@ impl Reservation {
         if self.budgets.remote.as_ref().is_none_or(|remote| remote.store.epoch().is_none()) {
             return;
         }
-        for account in self.accounts.iter().filter(|account| account.leases()) {
+        for account in &self.leased {
             account.state().is_due(self.lease);
             self.budgets.queue(account);
         }
@@ -76,7 +77,7 @@ impl Reservation {
 
     /// Names what is held, for Redis.
     pub(super) fn open(&self, told: Known) {
-        for account in self.accounts.iter().filter(|account| account.leases()) {
+        for account in &self.leased {
             account.state().open(self.lease, self.held, told);
         }
     }
@@ -93,7 +94,7 @@ impl Drop for Reservation {
             let (news, warns) = {
                 let mut state = account.state();
                 state.settle(self.lease, self.held, actual);
-                (state.has_news(), state.warns(account.warn_at.nanos()))
+                (state.has_news(), state.warns(account.warn_at().nanos()))
             };
             if news {
                 self.budgets.queue(account);

@@ -38,6 +38,8 @@ pub enum Who {
 /// A budget, resolved.
 #[derive(Debug)]
 pub struct Rule {
+    /// By which its accounts know it, for as long as name, period and scope are the same.
+    pub id: usize,
     pub name: Arc<str>,
     pub period: Period,
     pub scope: Scope,
@@ -72,6 +74,7 @@ pub fn rules(configs: &[Budget], names: &Names) -> Result<Vec<Rule>, (String, St
         let overrides = overrides.map(|(name, amount)| tenant("overrides", name).map(|tenant| (tenant, *amount)));
         let tenants = budget.tenants.iter().map(|name| tenant("tenants", name));
         Ok(Rule {
+            id: at,
             name: budget.name.0.clone(),
             period: budget.period,
             scope: budget.scope,
@@ -96,6 +99,11 @@ impl Rule {
             Some(Amount::Of(amount)) => Some(*amount),
             Some(Amount::Unlimited) => None,
         }
+    }
+
+    /// Whether both count the same in the same accounts, however much may be spent.
+    pub fn counts_as(&self, other: &Rule) -> bool {
+        self.name == other.name && self.period == other.period && self.scope == other.scope
     }
 
     /// Whose account a demand belongs to; none if the budget is not for it.

@@ -139,7 +139,7 @@ impl Remote {
         call.arg(self.lease(lease)).arg(amount);
         for account in accounts {
             let known = account.state().shared.as_ref().map_or(0, |shared| shared.total);
-            call.arg(account.limit.nanos()).arg(known).arg(expires(account.span));
+            call.arg(account.limit().nanos()).arg(known).arg(expires(account.span));
         }
         let (weak, count) = (Arc::downgrade(self), accounts.len());
         let late = move |value| {

@@ -9,11 +9,11 @@ use proptest::prelude::*;
 
 use super::*;
 
-fn parse(text: &str) -> Vec<Budget> {
+pub(super) fn parse(text: &str) -> Vec<Budget> {
     serde_json::from_str(&format!("[{text}]")).expect("well written")
 }
 
-fn budgets(text: &str) -> Arc<Budgets> {
+pub(super) fn budgets(text: &str) -> Arc<Budgets> {
     let names = Names::from_iter([("acme".to_owned(), Tenant::of(b"acme"))]);
     let budgets = Budgets::new(&parse(text), TimeZone::UTC, &names, None, &opentelemetry::global::meter("test"));
     let budgets = budgets.expect("good budgets");
@@ -21,24 +21,24 @@ fn budgets(text: &str) -> Arc<Budgets> {
     budgets
 }
 
-fn at(text: &str) -> Millis {
+pub(super) fn at(text: &str) -> Millis {
     text.parse::<Timestamp>().expect("a date").as_millisecond()
 }
 
-fn usd(dollars: f64) -> Money {
+pub(super) fn usd(dollars: f64) -> Money {
     Money::from_usd(dollars).expect("an amount")
 }
 
-fn who(tenant: &str) -> Demand<'static> {
+pub(super) fn who(tenant: &str) -> Demand<'static> {
     Demand { tenant: Tenant::of(tenant.as_bytes()), model: "m", tag: None }
 }
 
 /// Without Redis nothing is waited for.
-fn reserve(budgets: &Arc<Budgets>, who: &Demand<'_>, amount: Money) -> Result<Reservation, Refused> {
+pub(super) fn reserve(budgets: &Arc<Budgets>, who: &Demand<'_>, amount: Money) -> Result<Reservation, Refused> {
     futures::executor::block_on(budgets.reserve(who, amount))
 }
 
-fn exceeded(outcome: Result<Reservation, Refused>) -> Exceeded {
+pub(super) fn exceeded(outcome: Result<Reservation, Refused>) -> Exceeded {
     match outcome {
         Err(Refused::Exceeded(exceeded)) => exceeded,
         Err(other) => panic!("not exceeded, but {other}"),
@@ -46,7 +46,7 @@ fn exceeded(outcome: Result<Reservation, Refused>) -> Exceeded {
     }
 }
 
-const DAY: &str = r#"{"name":"day","amount_usd":10,"period":"day"}"#;
+pub(super) const DAY: &str = r#"{"name":"day","amount_usd":10,"period":"day"}"#;
 
 #[test]
 fn what_is_reserved_is_held_and_what_is_left_over_is_free_again() {
@@ -134,8 +134,8 @@ fn old_accounts_are_forgotten_and_those_that_hold_something_are_not() {
 
 #[test]
 fn invented_tenants_share_one_account_when_there_are_too_many() {
-    let mut budgets = budgets(DAY);
-    Arc::get_mut(&mut budgets).expect("nobody else has it").accounts = Accounts::new(100);
+    let budgets = budgets(DAY);
+    budgets.accounts.at_most(100);
     for number in 0..10_000 {
         let _ = reserve(&budgets, &who(&number.to_string()), usd(0.01)).map(|held| held.settle(usd(0.01)));
     }
@@ -287,7 +287,7 @@ proptest! {
         let held: u64 = open.iter().map(|(_, one)| one.held).sum();
         budgets.accounts.each(|account| {
             let state = account.state();
-            assert!(!account.hard || state.spent + state.held <= account.limit.nanos(), "over its limit");
+            assert!(!account.hard() || state.spent + state.held <= account.limit().nanos(), "over its limit");
         });
         for rule in 0..3 {
             let (mut all_spent, mut all_held) = (0, 0);

@@ -29,10 +29,10 @@ impl Budgets {
         amount: u64,
     ) -> Result<Reservation, Refused> {
         let now = self.now();
-        for account in accounts.iter().filter(|account| account.hard) {
+        for account in accounts.iter().filter(|account| account.hard()) {
             let state = account.state();
             // What is spent stays spent: there is no need to ask.
-            if state.total().saturating_add(amount) > account.limit.nanos() {
+            if state.total().saturating_add(amount) > account.limit().nanos() {
                 return Err(self.exceeded(account, &state, amount, Why::Spent).into());
             }
         }
@@ -79,7 +79,7 @@ impl Budgets {
 
     /// One round trip for all hard budgets of a call.
     async fn ask(self: &Arc<Self>, remote: &Arc<Remote>, reservation: &Reservation) -> Result<Answer, Unanswered> {
-        let hard: Vec<Arc<Account>> = reservation.accounts.iter().filter(|one| one.leases()).cloned().collect();
+        let hard = reservation.leased.clone();
         let (lease, amount) = (reservation.lease, reservation.held);
         let late = {
             let (budgets, hard) = (Arc::downgrade(self), hard.clone());
@@ -97,15 +97,14 @@ impl Budgets {
     }
 
     fn learn(&self, reservation: &Reservation, answer: &Answer) {
-        let hard = reservation.accounts.iter().filter(|account| account.leases());
-        for (account, sums) in hard.zip(&answer.sums) {
+        for (account, sums) in reservation.leased.iter().zip(&answer.sums) {
             let warns = {
                 let mut state = account.state();
                 // The sums are those from before the reservation.
                 let more = if answer.reserved { reservation.held } else { 0 };
                 let (held, own_held) = (sums.held.saturating_add(more), sums.own_held.saturating_add(more));
                 state.learn(Sums { held, own_held, ..*sums }, answer.word);
-                state.warns(account.warn_at.nanos())
+                state.warns(account.warn_at().nanos())
             };
             if warns {
                 self.warn(account);
@@ -117,14 +116,14 @@ impl Budgets {
     fn decide_alone(&self, remote: &Remote, reservation: Reservation, known: Known) -> Result<Reservation, Refused> {
         let sidecars = remote.step.sidecars();
         let refused = {
-            let hard: Vec<&Arc<Account>> = reservation.accounts.iter().filter(|account| account.hard).collect();
+            let hard: Vec<&Arc<Account>> = reservation.accounts.iter().filter(|account| account.hard()).collect();
             let states: Vec<MutexGuard<'_, State>> = hard.iter().map(|account| account.state()).collect();
             let mut refused = None;
             for (account, state) in hard.iter().zip(&states) {
-                refused = match account.when_lost {
+                refused = match account.terms().when_lost {
                     WhenLost::Open => continue,
-                    WhenLost::Closed => Some(Refused::Unknown { budget: self.rules[account.key.rule].name.clone() }),
-                    WhenLost::Local if state.fits_alone(account.limit.nanos(), 0, sidecars) => continue,
+                    WhenLost::Closed => Some(Refused::Unknown { budget: account.rule.name.clone() }),
+                    WhenLost::Local if state.fits_alone(account.limit().nanos(), 0, sidecars) => continue,
                     WhenLost::Local => Some(self.exceeded(account, state, reservation.held, Why::Share).into()),
                 };
                 break;
@@ -154,9 +153,9 @@ impl Budgets {
     fn too_much(&self, reservation: &Reservation, why: Why) -> Refused {
         let room = |account: &&Arc<Account>| {
             let state = account.state();
-            account.limit.nanos().saturating_sub(state.total()).saturating_sub(state.reserved())
+            account.limit().nanos().saturating_sub(state.total()).saturating_sub(state.reserved())
         };
-        let hard = reservation.accounts.iter().filter(|account| account.hard);
+        let hard = reservation.accounts.iter().filter(|account| account.hard());
         match hard.min_by_key(room) {
             Some(account) => {
                 let mut exceeded = self.exceeded(account, &account.state(), reservation.held, why);

@@ -93,7 +93,7 @@ impl Profile {
             duration,
             parts: parts.collect(),
             lanes: lanes.collect(),
-            allowance: self.allowance,
+            allowance: self.settings.load().allowance,
         }
     }
 }

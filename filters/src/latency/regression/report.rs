@@ -100,7 +100,7 @@ impl Regressions {
             current_ms: current.map(millis),
             baseline_ms: usual.map(millis),
             baseline_samples: series.baseline.map_or(0, |baseline| baseline.samples as u64),
-            ready: series.baseline.is_some_and(|baseline| baseline.is_ready(self.settings.min_samples)),
+            ready: series.baseline.is_some_and(|baseline| baseline.is_ready(self.settings.load().min_samples)),
             trend: series.trend(),
         }
     }
