@@ -52,7 +52,7 @@ async fn the_time_to_drain_is_limited() {
 
 /// Asks for a stream of its own, and hands on its end once it has begun.
 async fn begun(address: std::net::SocketAddr, number: usize, tokens: usize) -> tokio::task::JoinHandle<Answer> {
-    let mut client = if number % 5 == 0 { Client::http2(address).await } else { Client::http1(address).await };
+    let mut client = if number.is_multiple_of(5) { Client::http2(address).await } else { Client::http1(address).await };
     let mut body = stream(json!({ "gap_ms": 50, "tokens": tokens }));
     body["messages"][0]["content"] = number.to_string().into();
     let response = client.send(request(address, CHAT, &[], body.to_string())).await.unwrap();
@@ -70,7 +70,8 @@ async fn sigterm_under_five_hundred_streams_ends_each_whole_or_in_a_visible_erro
     let settings = [("SERVER__DRAIN_SECS", "12"), ("BREAKER__ADMISSION__ADAPTIVE", "false")];
     let mut outrigger = Outrigger::before(&simulator, &settings).await;
     // Half of them fit the time, on any machine; the others never do.
-    let streams = (0..500).map(|number| begun(outrigger.address, number, if number % 2 == 0 { 20 } else { 100_000 }));
+    let streams =
+        (0..500).map(|number| begun(outrigger.address, number, if number.is_multiple_of(2) { 20 } else { 100_000 }));
     let streams = futures::future::join_all(streams).await;
     // One that has not been answered at all by then.
     let address = outrigger.address;
@@ -80,7 +81,7 @@ async fn sigterm_under_five_hundred_streams_ends_each_whole_or_in_a_visible_erro
     for (number, answer) in futures::future::join_all(streams).await.into_iter().enumerate() {
         let answer = answer.unwrap();
         let text = answer.text();
-        if number % 2 == 0 {
+        if number.is_multiple_of(2) {
             assert!(answer.complete && text.contains(".19 ") && text.contains("[DONE]"), "{number} fits: {text:.400}");
         } else {
             assert!(!answer.complete && !text.contains("[DONE]"), "{number} is cut, and seen to be");

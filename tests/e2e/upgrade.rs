@@ -59,6 +59,8 @@ impl Drop for Site {
 #[derive(Debug, Default)]
 struct Seen {
     whole: AtomicU32,
+    /// Requests that were not begun, on connections of HTTP/2 that were at their end.
+    told_to_go: AtomicU32,
     wrong: std::sync::Mutex<Vec<String>>,
 }
 
@@ -68,6 +70,12 @@ impl Seen {
     }
 }
 
+/// A GOAWAY without an error: the request was not processed, and is to be sent anew (RFC 9113, section 6.8).
+fn was_told_to_go(error: &hyper::Error) -> bool {
+    let source = std::error::Error::source(error).and_then(|source| source.downcast_ref::<h2::Error>());
+    source.is_some_and(|error| error.is_go_away() && error.is_remote() && error.reason() == Some(h2::Reason::NO_ERROR))
+}
+
 /// A client that asks again and again until it is told to stop: each time on a new connection or on its old one.
 async fn client(number: usize, address: std::net::SocketAddr, seen: Arc<Seen>, over: Arc<AtomicBool>) {
     let mut connection = None;
@@ -75,10 +83,13 @@ async fn client(number: usize, address: std::net::SocketAddr, seen: Arc<Seen>, o
         if over.load(Ordering::Relaxed) {
             return;
         }
-        let keeps = number % 2 == 0;
+        let keeps = number.is_multiple_of(2);
         if !keeps || connection.is_none() {
-            connection =
-                Some(if number % 3 == 0 { Client::http2(address).await } else { Client::http1(address).await });
+            connection = Some(if number.is_multiple_of(3) {
+                Client::http2(address).await
+            } else {
+                Client::http1(address).await
+            });
         }
         let tokens = 20 + number % 60;
         let mut body = stream(json!({ "gap_ms": 30, "tokens": tokens }));
@@ -101,6 +112,11 @@ async fn client(number: usize, address: std::net::SocketAddr, seen: Arc<Seen>, o
             }
             // What a client does on a connection that was closed before it asked: it opens another.
             Err(error) if error.is_canceled() || error.is_closed() => connection = None,
+            // hyper goes on opening streams on a connection that has been told to go; those that came too late were not begun.
+            Err(error) if was_told_to_go(&error) => {
+                seen.told_to_go.fetch_add(1, Ordering::Relaxed);
+                connection = None;
+            }
             Err(error) => {
                 seen.wrong(format!("{number}: {error:?}"));
                 connection = None;
@@ -141,7 +157,11 @@ async fn upgrades(count: usize, clients: usize, name: &str) {
         assert_eq!(process.process.ended(Duration::from_secs(90)).await, Some(0), "{}", process.log());
     }
     let (whole, wrong) = (seen.whole.load(Ordering::Relaxed), seen.wrong.lock().unwrap());
-    println!("{count} upgrades in {took:.1?} under {clients} clients: {whole} streams whole, {} not", wrong.len());
+    let told_to_go = seen.told_to_go.load(Ordering::Relaxed);
+    println!(
+        "{count} upgrades in {took:.1?} under {clients} clients: {whole} streams whole, {} not; {told_to_go} not begun and told so",
+        wrong.len()
+    );
     assert!(wrong.is_empty(), "{} of them: {:#?}", wrong.len(), &wrong[..wrong.len().min(5)]);
     assert!(whole as usize >= clients, "there was a load: {whole}");
 }
