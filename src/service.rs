@@ -1,42 +1,32 @@
 //! The process: its listeners, its threads, its end.
 
+mod doors;
 mod drain;
+mod parts;
 mod readiness;
 mod signals;
 
-use std::net::SocketAddr;
-use std::os::fd::OwnedFd;
-use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, RwLock};
 use std::time::Duration;
 
 use anyhow::Context as _;
 use arc_swap::ArcSwap;
-use async_trait::async_trait;
 use opentelemetry::InstrumentationScope;
 use outrigger_filters as filters;
 use outrigger_filters::breaker::Fleet;
-use outrigger_filters::cost::{Books, books};
-use outrigger_filters::rate_limit::Limiter;
-use outrigger_filters::semantic_cache::{Cache, cache};
-use outrigger_filters::store::Store;
-use outrigger_filters::tokens::Tokenizers;
 use pingora::apps::HttpServerOptions;
-use pingora::listeners::tls::TlsSettings;
 use pingora::protocols::http::v2::server::{H2Options, default_h2_options};
 use pingora::proxy::{HttpProxy, http_proxy};
 use pingora::server::configuration::ServerConf;
-use pingora::server::{Fds, RunArgs, Server, ShutdownWatch};
-use pingora::services::background::{BackgroundService, background_service};
-use pingora::services::listening::Service;
-use pingora::upstreams::peer::HttpPeer;
+use pingora::server::{RunArgs, Server};
+use pingora::services::background::background_service;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use crate::admin::{self, Admin};
-use crate::backend::{Backends, Reaching};
+use crate::backend::Backends;
 use crate::config::{Backend, Config, Loaded};
 use crate::ending::Ending;
 use crate::events::Events;
@@ -51,8 +41,11 @@ use crate::serving::{self, Current, Serving};
 use crate::telemetry::spans::Server as Spoken;
 use crate::telemetry::{self, Clerk, Desk, Metrics, Orders, Otlp, ServerMetrics, Telling, start_logging};
 use crate::tls::Certificates;
-use crate::upgrade::{self, Gated, Given, Incumbent, Knowing, Predecessor, Served, Sockets, Succession, Turn};
+use crate::upgrade::{Incumbent, Knowing, Served, Succession, Turn};
+use doors::{Doors, next_process, predecessor, sockets};
 use drain::{Drain, LastWords};
+pub use parts::Limits;
+use parts::{Kept, Spending, Watched};
 pub use readiness::{Readiness, reachable};
 use signals::Signals;
 
@@ -291,86 +284,6 @@ fn guard(config: &Config, conf: &Arc<ServerConf>, proxy: Proxy, connections: Con
     Guard { app: Arc::new(app), current, connections }
 }
 
-/// Where requests are relayed to that come when another process has taken over.
-fn next_process(upgrade_socket: &Path) -> anyhow::Result<HttpPeer> {
-    let path = upgrade::relay_path(upgrade_socket).display().to_string();
-    let peer = HttpPeer::new_uds(&path, false, String::new());
-    peer.map_err(|error| anyhow::anyhow!("server.upgrade_socket: {error}"))
-}
-
-/// Asks the process that runs to prepare for this one.
-fn predecessor(config: &Config) -> anyhow::Result<Option<Predecessor>> {
-    let Some(path) = &config.server.upgrade_socket else {
-        anyhow::bail!("server.upgrade_socket: --upgrade needs the socket at which the process that runs is asked");
-    };
-    let predecessor = Predecessor::meet(path).context("server.upgrade_socket")?;
-    if predecessor.is_none() {
-        tracing::info!(path = %path.display(), "no process is there whose place could be taken: this one just starts");
-    }
-    Ok(predecessor)
-}
-
-/// The listening sockets: the predecessor's, where it listens at the same addresses, or new ones. Port 0 becomes a free one.
-fn sockets(config: &mut Config, mut predecessor: Option<&mut Predecessor>) -> anyhow::Result<Sockets> {
-    let mut socket = |address: SocketAddr, given: fn(String) -> Given| {
-        let given = predecessor.as_mut().and_then(|before| before.listener(&given(address.to_string())));
-        given.map_or_else(|| Sockets::bind(address), Ok)
-    };
-    let clients = socket(config.server.listen, Given::Clients).context("server.listen")?;
-    let admin = socket(config.server.admin, Given::Admin).context("server.admin")?;
-    config.server.listen = clients.local_addr().context("server.listen")?;
-    config.server.admin = admin.local_addr().context("server.admin")?;
-    Ok(Sockets { clients, admin })
-}
-
-/// Where requests come in: from clients, and from processes that this one has followed.
-struct Doors {
-    clients: Arc<Mutex<Fds>>,
-    relayed: Arc<Mutex<Fds>>,
-    turn: Turn,
-}
-
-type Clients = Gated<Service<Guard<HttpProxy<Proxy>>>>;
-
-impl Doors {
-    fn new(config: &Config, sockets: &Sockets, turn: Turn) -> anyhow::Result<Self> {
-        let clients = Arc::new(Mutex::new(Fds::new()));
-        let socket = sockets.clients.try_clone().context("server.listen")?;
-        upgrade::put(&clients, &config.server.listen.to_string(), socket);
-        Ok(Doors { clients, relayed: Arc::new(Mutex::new(Fds::new())), turn })
-    }
-
-    fn services(
-        self,
-        config: &Config,
-        guard: Guard<HttpProxy<Proxy>>,
-        certificates: Option<Arc<Certificates>>,
-    ) -> anyhow::Result<Vec<Clients>> {
-        let Doors { clients, relayed, turn } = self;
-        let mut services = Vec::new();
-        if let Some(path) = &config.server.upgrade_socket {
-            let mut service = Service::new("relayed".to_owned(), guard.clone());
-            let own = std::fs::Permissions::from_mode(0o600);
-            service.add_uds(&upgrade::relay_path(path).display().to_string(), Some(own));
-            services.push(Gated { service, turn: turn.clone(), sockets: relayed });
-        }
-        let mut service = Service::new("clients".to_owned(), guard);
-        let listen = config.server.listen.to_string();
-        match certificates {
-            Some(certificates) => {
-                let mut tls =
-                    TlsSettings::intermediate("", "").map_err(|error| anyhow::anyhow!("server.tls_cert: {error}"))?;
-                tls.set_cert_resolver(certificates);
-                tls.enable_h2();
-                service.add_tls_with_settings(&listen, None, tls);
-            }
-            None => service.add_tcp(&listen),
-        }
-        services.push(Gated { service, turn, sockets: clients });
-        Ok(services)
-    }
-}
-
 fn h2_options(config: &Config) -> H2Options {
     let mut options = default_h2_options();
     options
@@ -403,112 +316,5 @@ fn server_conf(config: &Config) -> ServerConf {
             .or(config.backends.first())
             .and_then(Backend::authorities),
         ..ServerConf::default()
-    }
-}
-
-/// The limits and the store that they share with other sidecars.
-#[derive(Clone)]
-pub struct Limits {
-    pub limiter: Arc<Limiter>,
-    pub store: Option<Arc<Store>>,
-    pub tokenizers: Arc<Tokenizers>,
-}
-
-impl Limits {
-    fn new(config: &Config, metrics: &Metrics) -> anyhow::Result<Self> {
-        let wrong = |(key, words): (String, String)| anyhow::anyhow!("{key}: {words}");
-        let store = config.redis.url.as_ref().map(|_| Store::new(&config.redis, &metrics.meter));
-        let store = store.transpose().context("redis")?;
-        let names = config.tenants.names().map_err(wrong)?;
-        let limiter = Limiter::new(&config.rate_limit, names, store.clone(), &metrics.meter).map_err(wrong)?;
-        for words in config.rate_limit.pointless() {
-            tracing::warn!("{words}");
-        }
-        let tokenizers = Arc::new(Tokenizers::new(&config.tokenizers).context("tokenizers")?);
-        Ok(Limits { limiter, store, tokenizers })
-    }
-}
-
-#[async_trait]
-impl BackgroundService for Limits {
-    /// Never told to stop: while requests in flight end, what they hold is settled and renewed.
-    async fn start(&self, _shutdown: ShutdownWatch) {
-        if self.limiter.counts_tokens() {
-            // The usual encoding takes a tenth of a second to unfold: not when the first request waits for it.
-            let tokenizers = self.tokenizers.clone();
-            tokio::task::spawn_blocking(move || tokenizers.text(None, "ready"));
-        }
-        let store = async {
-            if let Some(store) = &self.store {
-                store.clone().run().await;
-            }
-        };
-        tokio::join!(store, self.limiter.clone().run());
-    }
-}
-
-/// The kept answers, with what goes on behind the requests.
-struct Kept(Arc<Cache>);
-
-impl Kept {
-    fn new(config: &Config, metrics: &Metrics, limits: &Limits, disk_lock: Option<OwnedFd>) -> anyhow::Result<Self> {
-        let wrong = |(key, words): (String, String)| anyhow::anyhow!("semantic_cache.{key}: {words}");
-        let names = config.tenants.names().map_err(|(key, words)| anyhow::anyhow!("{key}: {words}"))?;
-        let (store, tokenizers) = (limits.store.clone(), limits.tokenizers.clone());
-        let (config, meter) = (&config.semantic_cache, &metrics.meter);
-        let parts = cache::Parts { config, names, store, tokenizers, meter, disk_lock };
-        let cache = Cache::beside(parts).map_err(wrong)?;
-        if let Some(why) = cache.without_meaning().filter(|_| cache.is_on() && !cache.wants_a_model()) {
-            tracing::info!(why, "questions are matched by their words, and not by their meaning");
-        }
-        Ok(Kept(cache))
-    }
-}
-
-#[async_trait]
-impl BackgroundService for Kept {
-    /// Never told to stop: requests in flight go on asking.
-    async fn start(&self, _shutdown: ShutdownWatch) {
-        self.0.run().await;
-    }
-}
-
-/// The books, with what goes on behind the requests.
-struct Spending(Arc<Books>);
-
-impl Spending {
-    fn new(config: &Config, metrics: &Metrics, limits: &Limits, ledger_lock: Option<OwnedFd>) -> anyhow::Result<Self> {
-        let books = Books::new(books::Parts {
-            config: &config.cost,
-            backends: config.backends.iter().map(Backend::for_costs).collect(),
-            names: config.tenants.names().map_err(|(key, words)| anyhow::anyhow!("{key}: {words}"))?,
-            store: limits.store.clone(),
-            tokenizers: limits.tokenizers.clone(),
-            meter: &metrics.meter,
-            ledger_lock,
-        });
-        Ok(Spending(books.map_err(|(key, words)| anyhow::anyhow!("cost.{key}: {words}"))?))
-    }
-}
-
-#[async_trait]
-impl BackgroundService for Spending {
-    /// Never told to stop: requests in flight go on spending.
-    async fn start(&self, _shutdown: ShutdownWatch) {
-        self.0.clone().run().await;
-    }
-}
-
-/// The backends, with what is found out about them behind the requests.
-struct Watched(Mutex<Option<Arc<Fleet>>>, Arc<Current>);
-
-#[async_trait]
-impl BackgroundService for Watched {
-    /// Never told to stop: requests in flight go on choosing.
-    async fn start(&self, _shutdown: ShutdownWatch) {
-        let fleet = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(fleet) = fleet {
-            fleet.run(Arc::new(Reaching(self.1.clone()))).await;
-        }
     }
 }

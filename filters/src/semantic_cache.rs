@@ -11,6 +11,7 @@ pub mod convert;
 pub mod counts;
 mod ended;
 pub mod entry;
+mod handover;
 mod headers;
 mod matching;
 pub mod meaning;

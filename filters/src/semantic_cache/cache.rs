@@ -1,6 +1,6 @@
 //! Kept answers and what leads to them: shared by the room, the admin port and the background.
 
-use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -195,21 +195,6 @@ impl Cache {
 
     pub async fn run(&self) {
         self.places.clone().run().await;
-    }
-
-    /// The lock on the disk's folder, for the process that opens it beside this one.
-    pub fn lock_file(&self) -> Option<BorrowedFd<'_>> {
-        self.places.lock_file()
-    }
-
-    /// Leaves the disk to another process; what is in memory and in Redis is answered further.
-    pub async fn rest(&self) {
-        self.places.rest().await;
-    }
-
-    /// The other process has failed: the disk is this one's again.
-    pub fn wake(&self) {
-        self.places.wake();
     }
 
     /// The end of the process: what is still to be written is written.

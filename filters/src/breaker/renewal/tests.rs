@@ -177,6 +177,7 @@ async fn checks_begin_end_and_change_with_the_settings() {
     let checked = |name: &str, path: &str| Backend { health_path: Some(path.to_owned()), ..backend(name) };
     let mut house = House::new("{}", &["a"], &[ok()]);
     let asked = Arc::new(Asked::default());
+    #[expect(clippy::disallowed_methods, reason = "a test owns its tasks: they end with its runtime")]
     let running = tokio::spawn(house.fleet.clone().run(asked.clone()));
     sleep(Duration::from_secs(60)).await;
     assert_eq!(asked.take(), [], "it has no path to be asked for");
