@@ -110,7 +110,12 @@ impl Rules {
         raise(&mut held, what.clone(), rule);
         self.era.fetch_max(rule.era, Ordering::AcqRel);
         drop(held);
-        let kept = self.keep(&[(what.clone(), rule)]);
+        let kept = match self.file.is_some() && self.own_file().is_none() {
+            true => {
+                Err(io::Error::other("another process is taking over, and may not hear of it: ask again in a moment"))
+            }
+            false => self.keep(&[(what.clone(), rule)]),
+        };
         (Rule { what, era: rule.era, until: rule.until }, kept)
     }
 
