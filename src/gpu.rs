@@ -27,6 +27,12 @@ use reader::Reader;
 use slot::{Seen, Slot, State};
 pub use watching::Watching;
 
+/// The free memory of the card of this machine that has most of it; none without one. It asks drivers and waits for them: for
+/// commands, not for a process that serves.
+pub fn free_bytes(config: &config::Gpu) -> Option<u64> {
+    nvidia::free_bytes(&config.nvml_path).max(amd::free_bytes(&config.sysfs_path))
+}
+
 pub struct Gpu {
     config: config::Gpu,
     /// The backends that run on the cards, each with its cards.

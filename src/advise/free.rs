@@ -2,6 +2,8 @@
 
 use sysinfo::System;
 
+use crate::{config, gpu};
+
 /// So many bytes, and who said so.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Free {
@@ -11,9 +13,12 @@ pub struct Free {
 
 /// The free memory of the machine that a model would be put into.
 ///
-/// It is the machine's own memory, as far as the kernel would give it to a new process and a limit of this one's control
-/// group allows. Cards have a memory of their own, which is to be asked for here where there is one.
+/// Where it has GPUs it is that of the card that has most. Else it is the machine's own memory, as far as the kernel would
+/// give it to a new process and a limit of this one's control group allows.
 pub fn free_memory() -> Option<Free> {
+    if let Some(bytes) = gpu::free_bytes(&config::Gpu::default()).filter(|bytes| *bytes > 0) {
+        return Some(Free { bytes, of: "the free memory of the GPU that has most" });
+    }
     let mut system = System::new().ok()?;
     system.refresh_memory();
     let machine = Free { bytes: system.available_memory(), of: "the machine's available memory" };

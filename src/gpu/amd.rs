@@ -47,6 +47,13 @@ pub fn run(reader: &Reader, sysfs: &Path) {
     }
 }
 
+/// The free memory of the card that has most of it; none without a card. Reads the files that drivers show, at once.
+pub fn free_bytes(sysfs: &Path) -> Option<u64> {
+    let mut cards = Cards::default();
+    cards.find(sysfs);
+    cards.look().iter().filter_map(|card| card.reading.now.memory_free_bytes).max()
+}
+
 /// The cards that are there, and those that were, by the kernel's names.
 #[derive(Default)]
 struct Cards(BTreeMap<u32, Files>);

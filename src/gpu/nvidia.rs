@@ -37,6 +37,13 @@ pub fn run(reader: &Reader, path: &Path) {
     }
 }
 
+/// The free memory of the card that has most of it; none without a card. Asks the driver, and waits for it.
+pub fn free_bytes(path: &Path) -> Option<u64> {
+    let nvml = open(path).ok()?;
+    let free = |index| Some(nvml.device_by_index(index).ok()?.memory_info().ok()?.free);
+    (0..nvml.device_count().ok()?).filter_map(free).max()
+}
+
 fn open(path: &Path) -> Result<Nvml, NvmlError> {
     Nvml::builder().lib_path(library(path).as_os_str()).init()
 }

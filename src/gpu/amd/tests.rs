@@ -71,6 +71,16 @@ const WHOLE: [(&str, &str); 29] = [
 ];
 
 #[test]
+fn free_memory_is_that_of_the_card_that_has_most() {
+    let tree = Tree::new();
+    assert_eq!(free_bytes(&tree.0), None, "there is no card");
+    tree.put("card0", &WHOLE);
+    assert_eq!(free_bytes(&tree.0), Some(206_141_652_992 - 185_527_487_488));
+    tree.put("card1", &[("vendor", "0x1002\n"), ("mem_info_vram_total", "9\n"), ("mem_info_vram_used", "4\n")]);
+    assert_eq!(free_bytes(&tree.0), Some(206_141_652_992 - 185_527_487_488), "the smaller one is not meant");
+}
+
+#[test]
 fn a_card_says_all_that_it_knows_in_our_units() {
     let tree = Tree::new();
     tree.put("card1", &WHOLE);
