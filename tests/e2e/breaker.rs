@@ -270,7 +270,7 @@ async fn a_backend_that_fails_its_checks_is_left_alone_until_it_passes_them() {
     }
     first.go_on();
     until_state(&outrigger, 0, "closed").await;
-    assert!(outrigger.log().contains("healthy again"));
+    outrigger.until_logged("healthy again").await;
 }
 
 #[tokio::test]
