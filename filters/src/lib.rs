@@ -13,6 +13,7 @@ pub mod cost;
 pub mod dedup;
 pub mod estimate;
 pub mod filter;
+pub mod heir;
 pub mod labels;
 pub mod latency;
 pub mod models;

@@ -5,7 +5,7 @@
 //! settling here as ever, and each settlement is told on as [`News`]. One lock makes that moment one for all accounts:
 //! what was settled before it is in the state, and what is settled after it is news.
 
-use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
@@ -19,7 +19,7 @@ use crate::ask::Tenant;
 const LATE_LEASES: u64 = 1 << 32;
 
 /// Who is told what becomes of requests in flight. It must not wait.
-pub type Tell = Box<dyn Fn(News) + Send + Sync>;
+pub type Tell = crate::heir::Tell<News>;
 
 /// Everything that is known here alone.
 #[derive(Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -57,15 +57,7 @@ pub enum News {
 }
 
 /// Who is told, once the moment has come.
-#[derive(Default)]
-pub(super) struct Heir(RwLock<Option<Tell>>);
-
-impl Heir {
-    /// Held while something is charged or settled, so that the moment comes before or after all of it.
-    pub(super) fn now(&self) -> RwLockReadGuard<'_, Option<Tell>> {
-        self.0.read().unwrap_or_else(PoisonError::into_inner)
-    }
-}
+pub(super) type Heir = crate::heir::Heir<News>;
 
 impl Limiter {
     /// The moment: gives what the other process is to know, and tells it all that comes later.
@@ -73,7 +65,7 @@ impl Limiter {
         if self.remote.is_some() {
             return State::default();
         }
-        let mut heir = self.heir.0.write().unwrap_or_else(PoisonError::into_inner);
+        let mut heir = self.heir.moment();
         let accounts = self.ledger.accounts();
         let held = accounts.iter().filter_map(|account| self.held(account)).collect();
         *heir = Some(tell);
@@ -82,7 +74,7 @@ impl Limiter {
 
     /// The other process has failed before it answered anybody: this one goes on as if nothing had been.
     pub fn take_back(&self) {
-        *self.heir.0.write().unwrap_or_else(PoisonError::into_inner) = None;
+        *self.heir.moment() = None;
     }
 
     fn held(&self, account: &Arc<Account>) -> Option<Held> {

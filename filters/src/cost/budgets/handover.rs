@@ -3,8 +3,8 @@
 //! Both go by one name to Redis, where each tells what all in all was spent under it, which only rises; so the one that takes
 //! over counts what this one still spends as well ([`News`]). What calls in flight hold there stays this one's to end.
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
 use serde::{Deserialize, Serialize};
 
@@ -14,7 +14,7 @@ use super::period::{Millis, Period, Span};
 use super::rule::Who;
 
 /// Who is told what calls in flight come to. It must not wait.
-pub type Tell = Box<dyn Fn(News) + Send + Sync>;
+pub type Tell = crate::heir::Tell<News>;
 
 #[derive(Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct State {
@@ -60,20 +60,12 @@ pub enum News {
 }
 
 /// Who is told, once the moment has come.
-#[derive(Default)]
-pub(super) struct Heir(RwLock<Option<Tell>>);
-
-impl Heir {
-    /// Held while something is held or settled, so that the moment comes before or after all of it.
-    pub(super) fn now(&self) -> RwLockReadGuard<'_, Option<Tell>> {
-        self.0.read().unwrap_or_else(PoisonError::into_inner)
-    }
-}
+pub(super) type Heir = crate::heir::Heir<News>;
 
 impl Budgets {
     /// The moment: gives what the other process is to know, and tells it all that comes later.
     pub fn hand_over(&self, tell: Tell) -> State {
-        let mut heir = self.heir.0.write().unwrap_or_else(PoisonError::into_inner);
+        let mut heir = self.heir.moment();
         let mut held = Vec::new();
         self.accounts.each(|account| held.extend(self.held(account)));
         *heir = Some(tell);
@@ -82,7 +74,7 @@ impl Budgets {
 
     /// The other process has failed before it answered anybody.
     pub fn take_back(&self) {
-        *self.heir.0.write().unwrap_or_else(PoisonError::into_inner) = None;
+        *self.heir.moment() = None;
     }
 
     fn held(&self, account: &Account) -> Option<Held> {

@@ -5,7 +5,6 @@
 //! there is one who writes at a time.
 
 use std::os::fd::BorrowedFd;
-use std::sync::{PoisonError, RwLock, RwLockReadGuard};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -19,7 +18,7 @@ use super::{Error, Ledger, Place};
 const PATIENCE: Duration = Duration::from_secs(2);
 
 /// Who is told. It must not wait.
-pub type Tell = Box<dyn Fn(News) + Send + Sync>;
+pub type Tell = crate::heir::Tell<News>;
 
 /// What was in memory, as SQLite has it in a file; nothing of what is in a file.
 #[derive(Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -32,15 +31,7 @@ pub enum News {
 }
 
 /// Who is told, once the moment has come.
-#[derive(Default)]
-pub(super) struct Heir(RwLock<Option<Tell>>);
-
-impl Heir {
-    /// Held while something is written down, so that the moment comes before or after it.
-    pub(super) fn now(&self) -> RwLockReadGuard<'_, Option<Tell>> {
-        self.0.read().unwrap_or_else(PoisonError::into_inner)
-    }
-}
+pub(super) type Heir = crate::heir::Heir<News>;
 
 impl Ledger {
     /// The lock on the file, for the process that opens it beside this one.
@@ -55,7 +46,7 @@ impl Ledger {
     pub fn hand_over(&self, tell: Tell) -> Result<State, Error> {
         // First without keeping anybody waiting.
         self.flush(PATIENCE);
-        let mut heir = self.heir.0.write().unwrap_or_else(PoisonError::into_inner);
+        let mut heir = self.heir.moment();
         if !self.flush(PATIENCE) {
             tracing::warn!("the ledger could not be written to its end before it is handed over; it is tried further");
         }
@@ -73,7 +64,7 @@ impl Ledger {
 
     /// The other process has failed before it answered anybody.
     pub fn take_back(&self) {
-        *self.heir.0.write().unwrap_or_else(PoisonError::into_inner) = None;
+        *self.heir.moment() = None;
     }
 
     /// Takes over what another process had in memory, before anything is written here.
