@@ -93,11 +93,12 @@ async fn what_can_change_changes_at_once_and_what_cannot_is_named() {
     assert_eq!((&told["outcome"], &told["by"]), (&json!("partly"), &json!("signal")), "{told}");
     assert_eq!(told["changed"], json!(["rate_limit.limits.rpm.amount", "server.passed", "telemetry.log_level"]));
     assert_eq!(told["refused"], json!([{ "key": "server.threads", "why": "threads are made at the start" }]));
-    assert!(outrigger.log().contains("server.threads: threads are made at the start"), "{}", outrigger.log());
+    outrigger.until_logged("server.threads: threads are made at the start").await;
 
     let refused = by_key(&outrigger, "one").await;
     assert_eq!(refused.status, StatusCode::TOO_MANY_REQUESTS, "three of two are used: {}", refused.text());
-    assert!(outrigger.log().contains("\"DEBUG\""), "what is refused is told at that level");
+    // What is refused is told at that level.
+    outrigger.until_logged("\"DEBUG\"").await;
     assert_eq!(by_key(&outrigger, "other").await.header("x-ratelimit-limit-requests"), "2");
     assert_eq!(get(outrigger.address, "/v1/models").await.status, StatusCode::NOT_FOUND, "it is not passed any more");
     assert_eq!(hang_up(&outrigger).await["outcome"], "unchanged", "the file says the same as before");
@@ -133,7 +134,7 @@ async fn wrong_settings_change_nothing_and_say_their_line() {
         assert!(error.contains(place), "{error}");
         let (code, _, said) = command(&["check", "--config", &file.path()], &[]);
         assert_eq!((code, said.trim_start_matches("outrigger: ").trim_end()), (1, error), "as `check` says it");
-        assert!(outrigger.log().contains(&error.replace('"', "\\\"")), "one line says it: {}", outrigger.log());
+        outrigger.until_logged(&error.replace('"', "\\\"")).await;
         let answer = ask(outrigger.address, chat(json!({}))).await;
         assert_eq!(
             (answer.status, answer.header("x-outrigger-dedup")),
