@@ -44,8 +44,7 @@ use crate::tls::Certificates;
 use crate::upgrade::{Incumbent, Knowing, Served, Succession, Turn};
 use doors::{Doors, next_process, predecessor, sockets};
 use drain::{Drain, LastWords};
-pub use parts::Limits;
-use parts::{Kept, Spending, Watched};
+use parts::{Kept, Limits, Spending, Watched};
 pub use readiness::{Readiness, reachable};
 use signals::Signals;
 
